@@ -1,0 +1,95 @@
+"""Features: layer-wise gradient norms and log-likelihoods of groups of images. Needs no torch."""
+
+import os
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from immature_ood.storage import StorageError, load_arrays, save_arrays
+
+__all__ = ["CheckpointId", "Features", "load_features", "save_features"]
+
+SCHEMA = "features/1"
+
+
+@dataclass(frozen=True)
+class CheckpointId:
+    """Which checkpoint something was made from."""
+
+    id_dataset: str
+    model: str
+    seed: int
+    epoch: int
+    images_seen: int
+    run_key: str
+
+
+@dataclass(frozen=True)
+class Features:
+    """What one checkpoint says of one split, for groups of b images (G groups, K layers).
+
+    log_norms: (G, K) float32, log ‖∇_{θ_k} Σ_{i in group} log p(x_i)‖² ; −inf where the gradient is exactly zero.
+    log_prob:  (G,) float64, the mean log-likelihood of the group's images, nats per image.
+    images:    (G, b) int64, the place in the split of each image used.
+    layers:    K names of parameter tensors.
+    dimensions: D = C·H·W of an image, so that bits/dim = −log_prob / (D ln 2).
+    """
+
+    dataset: str
+    split: str
+    log_norms: np.ndarray
+    log_prob: np.ndarray
+    images: np.ndarray
+    layers: tuple[str, ...]
+    dimensions: int
+
+    @property
+    def batch_size(self) -> int:
+        """b, the number of images a group."""
+        return self.images.shape[1]
+
+    @property
+    def bits_per_dim(self) -> float:
+        """Mean bits per dimension of the split."""
+        return float(-self.log_prob.mean() / (self.dimensions * np.log(2)))
+
+
+def save_features(
+    path: str | os.PathLike[str], checkpoint: CheckpointId, features: Iterable[Features]
+) -> None:
+    """Writes the features of one split, one entry a batch size."""
+    features = list(features)
+    arrays = {
+        f"b={f.batch_size}/{name}": getattr(f, name)
+        for f in features
+        for name in ("log_norms", "log_prob", "images")
+    }
+    common = {name: getattr(features[0], name) for name in ("dataset", "split", "layers", "dimensions")}
+    batch_sizes = [f.batch_size for f in features]
+    save_arrays(
+        path, SCHEMA, arrays, {**common, "batch_sizes": batch_sizes, "checkpoint": asdict(checkpoint)}
+    )
+
+
+def load_features(path: str | os.PathLike[str]) -> tuple[CheckpointId, dict[int, Features]]:
+    """Reads what save_features wrote: the checkpoint, and the features by batch size b."""
+    arrays, metadata = load_arrays(path, SCHEMA)
+    try:
+        checkpoint = CheckpointId(**metadata["checkpoint"])
+        return checkpoint, {b: _features(arrays, metadata, b) for b in metadata["batch_sizes"]}
+    except (KeyError, TypeError) as error:
+        raise StorageError(f"{path}: incomplete features ({error}); delete it and rerun") from error
+
+
+def _features(arrays: dict[str, np.ndarray], metadata: dict[str, Any], b: int) -> Features:
+    return Features(
+        dataset=metadata["dataset"],
+        split=metadata["split"],
+        log_norms=arrays[f"b={b}/log_norms"],
+        log_prob=arrays[f"b={b}/log_prob"],
+        images=arrays[f"b={b}/images"],
+        layers=tuple(metadata["layers"]),
+        dimensions=metadata["dimensions"],
+    )

@@ -1,0 +1,112 @@
+"""Files that appear whole or not at all, and arrays with self-describing metadata (safetensors, never pickle)."""
+
+import json
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save
+
+__all__ = [
+    "StorageError",
+    "load_arrays",
+    "load_metadata",
+    "save_arrays",
+    "write_bytes",
+    "write_json",
+    "write_whole",
+]
+
+METADATA_KEY = "immature_ood"
+
+
+class StorageError(Exception):
+    """A file that cannot be written, read or trusted; the message names the file and the mend."""
+
+
+@contextmanager
+def write_whole(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """Yields a temporary path beside `path`; on success it is flushed to disk and renamed, else removed.
+
+    The temporary name keeps the suffix of `path`, for writers that choose a format by it.
+    """
+    path = Path(path)
+    temporary = path.with_name(f".{path.stem}.{os.getpid()}.partial{path.suffix}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield temporary
+        with open(temporary, "rb") as file:
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except OSError as error:
+        written = temporary.stat().st_size if temporary.exists() else 0
+        reason = f"{error.strerror or error} (after {written:,} bytes)"
+        raise StorageError(
+            f"cannot write {path}: {reason}; free space or choose another folder, then rerun"
+        ) from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_bytes(path: str | os.PathLike[str], content: bytes) -> None:
+    """Writes the bytes, whole or not at all."""
+    with write_whole(path) as temporary:
+        temporary.write_bytes(content)
+
+
+def write_json(path: str | os.PathLike[str], value: object) -> None:
+    """Writes a value as indented JSON with sorted keys, whole or not at all."""
+    write_bytes(path, (json.dumps(value, indent=1, sort_keys=True) + "\n").encode())
+
+
+def save_arrays(
+    path: str | os.PathLike[str], schema: str, arrays: Mapping[str, np.ndarray], metadata: Mapping[str, Any]
+) -> None:
+    """Writes named arrays as safetensors: equal arrays and metadata give equal bytes.
+
+    schema: what the file is and the version of its layout, such as "features/1".
+    metadata: JSON values; stored under one key as sorted JSON, since safetensors' own key order is random.
+    """
+    described = json.dumps({**metadata, "schema": schema}, sort_keys=True)
+    contiguous = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+    write_bytes(path, save(contiguous, metadata={METADATA_KEY: described}))
+
+
+def load_arrays(path: str | os.PathLike[str], schema: str) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """Reads what save_arrays wrote: (arrays by name, metadata). Raises StorageError if it is not that."""
+    with _opened(path, schema) as (file, metadata):
+        return {name: file.get_tensor(name) for name in file.keys()}, metadata  # noqa: SIM118 (not a dict)
+
+
+def load_metadata(path: str | os.PathLike[str], schema: str) -> dict[str, Any]:
+    """Reads the metadata of what save_arrays wrote, without its arrays."""
+    with _opened(path, schema) as (_, metadata):
+        return metadata
+
+
+@contextmanager
+def _opened(path: str | os.PathLike[str], schema: str) -> Iterator[tuple[Any, dict[str, Any]]]:
+    try:
+        with safe_open(path, framework="numpy") as file:
+            yield file, _checked_metadata(path, file.metadata(), schema)
+    except (SafetensorError, OSError) as error:
+        raise StorageError(
+            f"{path}: cannot be read as safetensors, truncated or corrupt ({error}); delete it and rerun"
+        ) from error
+
+
+def _checked_metadata(
+    path: str | os.PathLike[str], raw: Mapping[str, str] | None, schema: str
+) -> dict[str, Any]:
+    try:
+        metadata = json.loads((raw or {})[METADATA_KEY])
+        found = metadata.pop("schema")
+    except (KeyError, ValueError, AttributeError, TypeError):
+        raise StorageError(f"{path}: holds no metadata of this project; delete it and rerun") from None
+    if found != schema:
+        raise StorageError(f"{path}: is {found!r}, expected {schema!r}; delete it and rerun")
+    return metadata

@@ -1,0 +1,235 @@
+"""What a study is: a typed config and the single source of every default. Needs neither torch nor numpy."""
+
+from collections.abc import Mapping
+from itertools import pairwise
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from immature_ood import registry
+
+__all__ = [
+    "DatasetConfig",
+    "EvaluationConfig",
+    "FeatureConfig",
+    "GlowConfig",
+    "ImageConfig",
+    "Study",
+    "StudyError",
+    "TrainingConfig",
+]
+
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
+Positive = Annotated[int, Field(gt=0)]
+NonNegative = Annotated[int, Field(ge=0)]
+Real = Annotated[float, Field(strict=False)]  # YAML reads 1e-3 as a string
+
+
+class StudyError(ValueError):
+    """A config that is no study; one line a fault: key path, what is wrong, the nearest valid name."""
+
+
+class Config(BaseModel):
+    """Unknown keys are errors; numbers are not read from strings; nothing changes after loading."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class ImageConfig(Config):
+    """The one shape all data sets of a study share, uint8."""
+
+    channels: Literal[1, 3] = 1
+    side: Positive = 28
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(C, H, W)."""
+        return self.channels, self.side, self.side
+
+
+class DatasetConfig(Config):
+    """One data set: where it comes from and how many images each split gets."""
+
+    source: str = ""  # a file of datasets/; by default the name of the data set itself
+    train: NonNegative = 3000  # images a model is trained on, if this set is in-distribution
+    fit: NonNegative = 1000  # held-out images the detectors are fitted on
+    test: Positive = 1000  # images that are scored
+    seed: NonNegative = 0  # of the permutation before splitting
+
+
+class GlowConfig(Config):
+    """Glow (Kingma & Dhariwal 2018)."""
+
+    architecture: Literal["glow"] = "glow"
+    blocks: Positive = 2  # L
+    steps: Positive = 4  # K, flow steps a block
+    hidden_channels: Positive = 64  # of the coupling networks
+
+
+class TrainingConfig(Config):
+    """Maximum likelihood with Adamax."""
+
+    learning_rate: Annotated[Real, Field(gt=0)] = 1e-3
+    weight_decay: Annotated[Real, Field(ge=0)] = 5e-5
+    batch_size: Positive = 64
+    warmup_epochs: NonNegative = 1  # linear warm-up of the learning rate
+    gradient_clip: Annotated[Real, Field(gt=0)] | None = None  # largest norm of the whole gradient, bits/dim
+    samples: NonNegative = 16  # images drawn from the model at each kept epoch
+
+
+class FeatureConfig(Config):
+    """Layer-wise gradient norms."""
+
+    batch_sizes: Annotated[list[Positive], Field(min_length=1)] = [1, 5]  # b, images a group
+    fit_images: Positive = 1000  # cap on the ID fit set
+    test_images: Positive = 1000  # cap on each test set
+    chunk_images: Positive = 100  # images worked on at once: memory, not results
+
+
+class EvaluationConfig(Config):
+    """Bootstrap intervals and the test of the claim."""
+
+    resamples: Positive = 1000
+    confidence: Annotated[Real, Field(gt=0, lt=1)] = 0.95
+    seed: NonNegative = 0
+    margin: Annotated[Real, Field(ge=0)] = 0.02  # AUROC differences within it are equivalent
+
+
+class Study(Config):
+    """A whole study. Every key but `name`, `datasets` and `epochs` has a default."""
+
+    name: Name
+    image: ImageConfig = ImageConfig()
+    datasets: Annotated[dict[Name, DatasetConfig], Field(min_length=1)]
+    id_datasets: list[str] = []  # in-distribution sets; by default all
+    models: Annotated[dict[Name, GlowConfig], Field(min_length=1)] = {"glow": GlowConfig()}
+    seeds: Annotated[list[NonNegative], Field(min_length=1)] = [0]
+    epochs: Annotated[list[NonNegative], Field(min_length=1)]  # kept epochs; 0 is the untrained control
+    threads: Positive = 1  # of each training and feature job, set in-process: results depend on it
+    training: TrainingConfig = TrainingConfig()
+    features: FeatureConfig = FeatureConfig()
+    detectors: Annotated[list[str], Field(min_length=1)] = ["gradient_norms", "likelihood", "typicality"]
+    evaluation: EvaluationConfig = EvaluationConfig()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _name_defaults(cls, config: Any) -> Any:
+        """A data set without a source is named after its source; no id_datasets means all."""
+        if not isinstance(config, Mapping) or not isinstance(config.get("datasets"), Mapping):
+            return config
+        datasets = {
+            name: {"source": name, **(options or {})} if isinstance(options, Mapping | None) else options
+            for name, options in config["datasets"].items()
+        }
+        return {"id_datasets": [*datasets], **config, "datasets": datasets}
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        faults = [*self._unknown_names(), *self._bad_lists(), *self._bad_sizes()]
+        if faults:
+            raise ValueError("\n".join(faults))
+        return self
+
+    def _unknown_names(self) -> list[str]:
+        known = registry.names("datasets")
+        faults = [
+            f"datasets.{name}.source: unknown source {dataset.source!r}{registry.did_you_mean(dataset.source, known)}"
+            for name, dataset in self.datasets.items()
+            if dataset.source not in known
+        ]
+        for key, chosen, valid in (
+            ("id_datasets", self.id_datasets, [*self.datasets]),
+            ("detectors", self.detectors, registry.names("detectors")),
+        ):
+            faults += [
+                f"{key}.{i}: unknown name {name!r}{registry.did_you_mean(name, valid)}"
+                for i, name in enumerate(chosen)
+                if name not in valid
+            ]
+        return faults
+
+    def _bad_lists(self) -> list[str]:
+        faults = []
+        if any(later <= earlier for earlier, later in pairwise(self.epochs)):
+            faults.append(f"epochs: must increase, got {self.epochs}")
+        for key, values in (
+            ("seeds", self.seeds),
+            ("id_datasets", self.id_datasets),
+            ("detectors", self.detectors),
+            ("features.batch_sizes", self.features.batch_sizes),
+        ):
+            if len(set(values)) < len(values):
+                faults.append(f"{key}: holds a value twice, got {values}")
+        if not self.id_datasets:
+            faults.append("id_datasets: name at least one data set, or leave the key out for all")
+        return faults
+
+    def _bad_sizes(self) -> list[str]:
+        faults = [
+            f"features.{cap}: {getattr(self.features, cap)} is not a multiple of batch size {b}"
+            for cap in ("fit_images", "test_images", "chunk_images")
+            for b in self.features.batch_sizes
+            if getattr(self.features, cap) % b
+        ]
+        for name, dataset in self.datasets.items():
+            needed = {"test": self.features.test_images}
+            if name in self.id_datasets:
+                needed |= {"train": self.training.batch_size, "fit": self.features.fit_images}
+            faults += [
+                f"datasets.{name}.{split}: {getattr(dataset, split)} images, but the study uses {count}"
+                for split, count in needed.items()
+                if getattr(dataset, split) < count
+            ]
+        return faults
+
+    def ood_datasets(self, id_dataset: str) -> list[str]:
+        """The data sets that are out-of-distribution for a model trained on `id_dataset`."""
+        return [name for name in self.datasets if name != id_dataset]
+
+    def previous_epoch(self, epoch: int) -> int | None:
+        """The kept epoch before `epoch`, None for the first."""
+        earlier = [kept for kept in self.epochs if kept < epoch]
+        return earlier[-1] if earlier else None
+
+    @classmethod
+    def parse(cls, config: Mapping[str, Any]) -> Self:
+        """Checks a config as read from YAML; raises StudyError with one line a fault."""
+        try:
+            return cls.model_validate(dict(config))
+        except ValidationError as error:
+            raise StudyError("\n".join(_lines(cls, error))) from None
+
+
+def _lines(model: type[BaseModel], error: ValidationError) -> list[str]:
+    """Pydantic's faults as lines: key path, what is wrong, the nearest valid name."""
+    lines = []
+    for fault in error.errors(include_url=False, include_context=False):
+        path = ".".join(str(part) for part in fault["loc"])
+        if not path:  # from _consistent: its lines name their own keys
+            lines += fault["msg"].removeprefix("Value error, ").splitlines()
+        elif fault["type"] == "extra_forbidden":
+            known = _fields(model, fault["loc"][:-1])
+            lines.append(f"{path}: unknown key{registry.did_you_mean(str(fault['loc'][-1]), known)}")
+        elif fault["type"] == "missing":
+            lines.append(f"{path}: is missing")
+        else:
+            lines.append(f"{path}: {fault['msg']}, got {fault['input']!r}")
+    return lines
+
+
+def _fields(model: type[BaseModel], path: tuple[int | str, ...]) -> list[str]:
+    """The valid keys of the section of `model` at `path`."""
+    for part in path:
+        field = model.model_fields.get(str(part))
+        if field is None:  # a name in a mapping such as datasets: its section was reached with the mapping
+            continue
+        model = _section(field.annotation) or model
+    return [*model.model_fields]
+
+
+def _section(annotation: Any) -> type[BaseModel] | None:
+    """The Config inside an annotation such as dict[str, GlowConfig]."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    inner = [_section(argument) for argument in getattr(annotation, "__args__", ())]
+    return next((section for section in inner if section), None)
