@@ -56,21 +56,15 @@ class Features:
         return float(-self.log_prob.mean() / (self.dimensions * np.log(2)))
 
 
-def save_features(
-    path: str | os.PathLike[str], checkpoint: CheckpointId, features: Iterable[Features]
-) -> None:
+def save_features(path: str | os.PathLike[str], checkpoint: CheckpointId, features: Iterable[Features]) -> None:
     """Writes the features of one split, one entry a batch size."""
     features = list(features)
     arrays = {
-        f"b={f.batch_size}/{name}": getattr(f, name)
-        for f in features
-        for name in ("log_norms", "log_prob", "images")
+        f"b={f.batch_size}/{name}": getattr(f, name) for f in features for name in ("log_norms", "log_prob", "images")
     }
     common = {name: getattr(features[0], name) for name in ("dataset", "split", "layers", "dimensions")}
     batch_sizes = [f.batch_size for f in features]
-    save_arrays(
-        path, SCHEMA, arrays, {**common, "batch_sizes": batch_sizes, "checkpoint": asdict(checkpoint)}
-    )
+    save_arrays(path, SCHEMA, arrays, {**common, "batch_sizes": batch_sizes, "checkpoint": asdict(checkpoint)})
 
 
 def load_features(path: str | os.PathLike[str]) -> tuple[CheckpointId, dict[int, Features]]:

@@ -45,9 +45,7 @@ def write_whole(path: str | os.PathLike[str]) -> Iterator[Path]:
     except OSError as error:
         written = temporary.stat().st_size if temporary.exists() else 0
         reason = f"{error.strerror or error} (after {written:,} bytes)"
-        raise StorageError(
-            f"cannot write {path}: {reason}; free space or choose another folder, then rerun"
-        ) from error
+        raise StorageError(f"cannot write {path}: {reason}; free space or choose another folder, then rerun") from error
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -99,9 +97,7 @@ def _opened(path: str | os.PathLike[str], schema: str) -> Iterator[tuple[Any, di
         ) from error
 
 
-def _checked_metadata(
-    path: str | os.PathLike[str], raw: Mapping[str, str] | None, schema: str
-) -> dict[str, Any]:
+def _checked_metadata(path: str | os.PathLike[str], raw: Mapping[str, str] | None, schema: str) -> dict[str, Any]:
     try:
         metadata = json.loads((raw or {})[METADATA_KEY])
         found = metadata.pop("schema")
