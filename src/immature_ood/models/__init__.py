@@ -1,0 +1,58 @@
+"""Density models: what every model promises, and how one is made from a config."""
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor, nn
+
+from immature_ood import registry
+from immature_ood.study import GlowConfig
+
+__all__ = ["DensityModel", "bits_per_dim", "make_model"]
+
+
+class DensityModel(nn.Module, ABC):
+    """A density p_θ over 8-bit images of one shape.
+
+    Promises: `log_prob` has no hidden randomness, never writes to the caller's tensors, treats images one by one
+    (no coupling inside a batch) and can be used under torch.func.vmap and grad.
+    """
+
+    def __init__(self, shape: tuple[int, int, int]) -> None:
+        super().__init__()
+        self.shape = shape
+
+    @property
+    def dimensions(self) -> int:
+        """D = C·H·W."""
+        return math.prod(self.shape)
+
+    @abstractmethod
+    def log_prob(self, x: Tensor) -> Tensor:
+        """Log-density of the 8-bit images, in nats: (N, C, H, W) dequantised in [−0.5, 0.5) → (N,).
+
+        It includes −D·log 256, the change of variables from 0…255 to a range of length 1.
+        """
+
+    @abstractmethod
+    def sample(self, number: int, generator: torch.Generator, temperature: float = 1.0) -> Tensor:
+        """Draws images: (number, C, H, W), in [−0.5, 0.5) but for the model's own overshoot."""
+
+    def initialise(self, x: Tensor) -> None:
+        """Sets what depends on data before the first step, from a dequantised batch x (N, C, H, W)."""
+
+    def layers(self) -> Iterator[tuple[str, nn.Parameter]]:
+        """(name, parameter) of every layer in a fixed order; a layer is one parameter tensor."""
+        return self.named_parameters()
+
+
+def make_model(config: GlowConfig, shape: tuple[int, int, int], generator: torch.Generator) -> DensityModel:
+    """The model a config describes, with weights drawn from the generator; shape is (C, H, W)."""
+    return registry.load("models", config.architecture).make(config, shape, generator)
+
+
+def bits_per_dim(log_prob: Tensor, dimensions: int) -> Tensor:
+    """Nats per image → bits per dimension, of any shape."""
+    return -log_prob / (dimensions * math.log(2))

@@ -1,0 +1,102 @@
+"""Where an output comes from: the hash of the sources that make it, the commit, the versions of packages."""
+
+import ast
+import hashlib
+import subprocess
+from collections.abc import Iterable, Iterator
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+__all__ = ["source_hashes", "versions"]
+
+PACKAGE = "immature_ood"
+SOURCE = Path(__file__).parent
+# These modules decide how a result is stored or described, never what it is; a study acts through its values alone.
+WITHOUT_INFLUENCE = {"job", "progress", "provenance", "registry", "storage", "study"}
+
+
+def source_hashes(*paths: str | Path) -> dict[str, str]:
+    """A short hash of each module of this package that the given Python files reach by imports, and of the files.
+
+    Comments, docstrings and layout do not count. Modules found by name at run time (registry) must be given as paths.
+    """
+    found: dict[str, str] = {}
+    waiting = [Path(path) for path in paths]
+    while waiting:
+        path = waiting.pop()
+        name = _module_name(path)
+        if name in found or name in WITHOUT_INFLUENCE:
+            continue
+        found[name] = _syntax_hash(path)
+        waiting += _imported(path)
+    return dict(sorted(found.items()))
+
+
+def versions(packages: Iterable[str]) -> dict[str, str]:
+    """The commit (with "+" where the tree was changed) and the versions of the packages that are installed."""
+    found = {"commit": _commit()}
+    for package in packages:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def _module_name(path: Path) -> str:
+    if SOURCE not in path.resolve().parents:
+        return path.stem
+    parts = path.resolve().relative_to(SOURCE).with_suffix("").parts
+    return ".".join(part for part in parts if part != "__init__")
+
+
+@cache
+def _syntax_hash(path: Path) -> str:
+    tree = ast.parse(path.read_text())
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            node.body = [child for child in node.body if not _is_docstring(child)] or [ast.Pass()]
+    return hashlib.sha256(ast.unparse(tree).encode()).hexdigest()[:12]
+
+
+def _is_docstring(node: ast.stmt) -> bool:
+    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
+
+
+@cache
+def _imported(path: Path) -> list[Path]:
+    """The files of this package that a file imports, wherever in the file."""
+    found = []
+    for node in ast.walk(ast.parse(path.read_text())):
+        for module in _modules(node):
+            found += _files(module)
+    return found
+
+
+def _modules(node: ast.AST) -> Iterator[str]:
+    if isinstance(node, ast.Import):
+        yield from (alias.name for alias in node.names)
+    elif isinstance(node, ast.ImportFrom) and node.module:
+        yield node.module
+        yield from (f"{node.module}.{alias.name}" for alias in node.names)  # perhaps a module, perhaps a name in one
+
+
+def _files(module: str) -> list[Path]:
+    head, *parts = module.split(".")
+    if head != PACKAGE or not parts:
+        return []
+    path = SOURCE.joinpath(*parts)
+    candidates = [path.with_suffix(".py"), path / "__init__.py", path.parent / "__init__.py"]
+    return [file for file in candidates if file.is_file() and file != SOURCE / "__init__.py"]
+
+
+def _commit() -> str:
+    def git(*arguments: str) -> str:
+        command = ["git", "-C", str(SOURCE), *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+    try:
+        return git("rev-parse", "HEAD") + ("+" if git("status", "--porcelain", "--untracked-files=no") else "")
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"

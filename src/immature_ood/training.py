@@ -1,0 +1,272 @@
+"""Maximum-likelihood training as a chain of epochs, each resumable from the one before, byte for byte.
+
+All randomness comes from generators seeded by (seed, epoch, step), so a state is weights, optimiser and step alone.
+"""
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from fcntl import LOCK_EX, LOCK_NB, flock
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from immature_ood.checkpoints import STATE, WEIGHTS, Run, load_tensors, save_tensors
+from immature_ood.dequantisation import dequantise, derive_seed, fixed_noise, training_noise
+from immature_ood.features import CheckpointId
+from immature_ood.models import DensityModel, bits_per_dim, make_model
+from immature_ood.progress import progress
+from immature_ood.storage import StorageError, write_bytes
+
+__all__ = [
+    "TrainingDiverged",
+    "TrainingState",
+    "draw_samples",
+    "mean_bits_per_dim",
+    "restore",
+    "save",
+    "start",
+    "train",
+    "train_epoch",
+]
+
+EVALUATION_CHUNK = 250  # images a forward pass outside training
+SAMPLE_TEMPERATURE = 0.7  # of the images drawn to be looked at, as Kingma & Dhariwal draw theirs
+
+
+class TrainingDiverged(RuntimeError):
+    """A loss that is not finite; the last good state was kept."""
+
+
+@dataclass
+class TrainingState:
+    """A model between two epochs, with all that is needed to go on.
+
+    log: one row an epoch: bits/dim on the training and the fit set, speed and wall time.
+    """
+
+    run: Run
+    model: DensityModel
+    optimizer: torch.optim.Optimizer
+    epoch: int = 0
+    step: int = 0
+    images_seen: int = 0
+    log: list[dict[str, Any]] = field(default_factory=list)
+
+    @property
+    def checkpoint(self) -> CheckpointId:
+        """The name of these weights."""
+        return self.run.checkpoint(self.epoch, self.images_seen)
+
+    @property
+    def train_seconds(self) -> float:
+        """Wall time of all training steps so far, interruptions left out."""
+        return sum(row["seconds"] for row in self.log)
+
+    @property
+    def progress(self) -> dict[str, Any]:
+        """The part of the state that is not tensors and the same in every run."""
+        return {"checkpoint": self.checkpoint.__dict__, "step": self.step}
+
+
+def start(run: Run, pixels: np.ndarray) -> TrainingState:
+    """Epoch 0: weights drawn from the run's seed, actnorms initialised on a batch of pixels (N, C, H, W) uint8."""
+    state = _blank(run)
+    order = _order(run, 0, len(pixels))[: max(256, run.training.batch_size)]
+    batch = torch.from_numpy(pixels[order])
+    state.model.initialise(dequantise(batch, training_noise(batch.shape, run.seed, 0, 0)))
+    return state
+
+
+def train(
+    state: TrainingState,
+    until: int,
+    pixels: np.ndarray,
+    fit_pixels: np.ndarray,
+    scratch: Path,
+    on_epoch: Callable[[dict[str, Any]], None] = lambda row: None,
+) -> TrainingState:
+    """Trains to the end of epoch `until` on pixels (N, C, H, W) uint8, and returns the state there.
+
+    After each epoch the state is written to the folder `scratch`, from which a killed run goes on; nobody else can
+    train the same run there meanwhile. `on_epoch` is told each new row of the log.
+    """
+    pixels_tensor = torch.from_numpy(np.array(pixels))
+    fit_x = dequantise(torch.from_numpy(np.array(fit_pixels)), fixed_noise(fit_pixels, state.run.id_dataset))
+    with _alone(scratch, state.run.key) as file:
+        state = _resume(file, state, until)
+        label = f"{state.run.id_dataset} {state.run.model_name} seed={state.run.seed}"
+        with progress(label, until - state.epoch) as advance:
+            while state.epoch < until or not state.log:
+                untrained = {"train_bits_per_dim": None, "seconds": 0.0}
+                row = train_epoch(state, pixels_tensor) if state.log else untrained
+                row["fit_bits_per_dim"] = mean_bits_per_dim(state.model, fit_x)
+                state.log.append({"epoch": state.epoch, "images_seen": state.images_seen, **row})
+                _save_scratch(file, state)
+                on_epoch(state.log[-1])
+                advance(note=f"{row['fit_bits_per_dim']:.3f} bits/dim")
+        file.unlink(missing_ok=True)
+    return state
+
+
+def train_epoch(state: TrainingState, pixels: Tensor) -> dict[str, Any]:
+    """One pass over pixels (N, C, H, W) uint8 in a fresh order; an incomplete last batch is left out.
+
+    Returns train bits/dim (mean over the epoch's steps), learning rate, images per second and seconds.
+    """
+    run, began = state.run, time.perf_counter()
+    size = run.training.batch_size
+    batches = _order(run, state.epoch + 1, len(pixels))[: len(pixels) // size * size].split(size)
+    losses = []
+    for index, batch in enumerate(batches):
+        images = pixels[batch]
+        x = dequantise(images, training_noise(images.shape, run.seed, state.epoch + 1, index))
+        losses.append(_step(state, x, steps_per_epoch=len(batches)))
+    state.epoch += 1
+    state.images_seen += size * len(batches)
+    seconds = time.perf_counter() - began
+    return {
+        "train_bits_per_dim": sum(losses) / len(losses),
+        "learning_rate": state.optimizer.param_groups[0]["lr"],
+        "images_per_second": round(size * len(batches) / seconds, 1),
+        "seconds": round(seconds, 3),
+    }
+
+
+@torch.no_grad()
+def mean_bits_per_dim(model: DensityModel, x: Tensor) -> float:
+    """Mean bits per dimension of dequantised images x (N, C, H, W)."""
+    log_prob = torch.cat([model.log_prob(chunk).double() for chunk in x.split(EVALUATION_CHUNK)])
+    return bits_per_dim(log_prob, model.dimensions).mean().item()
+
+
+def draw_samples(state: TrainingState) -> np.ndarray:
+    """Images drawn from the model, the same latent noise at every epoch: (samples, C, H, W) uint8."""
+    generator = torch.Generator().manual_seed(derive_seed("samples", state.run.seed))
+    x = state.model.sample(state.run.training.samples, generator, SAMPLE_TEMPERATURE)
+    return torch.floor((torch.nan_to_num(x) + 0.5) * 256).clamp(0, 255).to(torch.uint8).numpy()
+
+
+def save(state: TrainingState, folder: Path) -> None:
+    """Writes weights.safetensors and state.safetensors (deterministic) and log.jsonl into the folder."""
+    last = state.log[-1]
+    measured = {name: last[name] for name in ("train_bits_per_dim", "fit_bits_per_dim")}
+    save_tensors(
+        folder / "weights.safetensors", WEIGHTS, state.model.state_dict(), state.run, state.progress | measured
+    )
+    save_tensors(folder / "state.safetensors", STATE, _optimizer_tensors(state), state.run, state.progress)
+    write_bytes(folder / "log.jsonl", "".join(json.dumps(row) + "\n" for row in state.log).encode())
+
+
+def restore(run: Run, folder: Path) -> TrainingState:
+    """The state that save wrote; raises StorageError if it is of another run or incomplete."""
+    weights, metadata = load_tensors(folder / "weights.safetensors", WEIGHTS, run)
+    optimizer, own_metadata = load_tensors(folder / "state.safetensors", STATE, run)
+    if metadata["checkpoint"] != own_metadata["checkpoint"]:
+        raise StorageError(f"{folder}: weights and training state are of different epochs; delete both and rerun")
+    lines = (folder / "log.jsonl").read_text().splitlines()
+    return _filled(run, weights | optimizer, metadata, [json.loads(line) for line in lines])
+
+
+def _blank(run: Run) -> TrainingState:
+    generator = torch.Generator().manual_seed(derive_seed("weights", run.seed))
+    model = make_model(run.model, run.shape, generator)
+    model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    options = run.training
+    optimizer = torch.optim.Adamax(
+        model.parameters(), lr=options.learning_rate, weight_decay=options.weight_decay, foreach=True
+    )
+    return TrainingState(run, model, optimizer)
+
+
+def _order(run: Run, epoch: int, images: int) -> Tensor:
+    generator = torch.Generator().manual_seed(derive_seed("order", run.seed, epoch))
+    return torch.randperm(images, generator=generator)
+
+
+def _step(state: TrainingState, x: Tensor, steps_per_epoch: int) -> float:
+    """One optimiser step on x (N, C, H, W); returns its loss, bits/dim. Raises TrainingDiverged before any harm."""
+    options = state.run.training
+    warmup_steps = options.warmup_epochs * steps_per_epoch
+    learning_rate = options.learning_rate * min(1.0, (state.step + 1) / max(1, warmup_steps))
+    state.optimizer.param_groups[0]["lr"] = learning_rate
+    state.optimizer.zero_grad()
+    loss = bits_per_dim(state.model.log_prob(x), state.model.dimensions).mean()
+    loss.backward()
+    norm = torch.nn.utils.clip_grad_norm_(state.model.parameters(), options.gradient_clip or float("inf"))
+    if not (torch.isfinite(loss) and torch.isfinite(norm)):
+        raise TrainingDiverged(
+            f"loss {loss.item()}, gradient norm {norm.item()} in epoch {state.epoch + 1}, step {state.step + 1}; the "
+            "state after the last epoch is kept; lower training.learning_rate, raise training.warmup_epochs or set "
+            "training.gradient_clip"
+        )
+    state.optimizer.step()
+    state.step += 1
+    return loss.item()
+
+
+@contextmanager
+def _alone(scratch: Path, key: str) -> Iterator[Path]:
+    """The run's scratch file, locked against other processes; a dead process holds no lock."""
+    try:
+        scratch.mkdir(parents=True, exist_ok=True)
+        lock = (scratch / f"{key}.lock").open("w")
+    except OSError as error:
+        raise StorageError(f"cannot write {scratch}: {error.strerror}; choose a writable results folder") from error
+    with lock:
+        try:
+            flock(lock, LOCK_EX | LOCK_NB)
+        except OSError:
+            raise StorageError(f"{lock.name}: another process is training this run; wait for it or stop it") from None
+        yield scratch / f"{key}.safetensors"
+
+
+def _save_scratch(file: Path, state: TrainingState) -> None:
+    tensors = {**state.model.state_dict(), **_optimizer_tensors(state)}
+    save_tensors(file, STATE, tensors, state.run, {**state.progress, "log": state.log})
+
+
+def _resume(file: Path, state: TrainingState, until: int) -> TrainingState:
+    """The state in the scratch file, if it is usable and further than `state`."""
+    if not file.exists():
+        return state
+    try:
+        tensors, metadata = load_tensors(file, STATE, state.run)
+    except StorageError:
+        return state
+    epoch = metadata["checkpoint"]["epoch"]
+    if not state.epoch <= epoch <= until or (epoch == state.epoch and state.log):
+        return state
+    return _filled(state.run, tensors, metadata, metadata["log"])
+
+
+def _optimizer_tensors(state: TrainingState) -> dict[str, Tensor]:
+    return {
+        f"optimizer/{name}/{key}": value
+        for name, parameter in state.model.named_parameters()
+        for key, value in state.optimizer.state[parameter].items()
+    }
+
+
+def _filled(run: Run, tensors: dict[str, Tensor], metadata: dict[str, Any], log: list[dict[str, Any]]) -> TrainingState:
+    """A state with these tensors, laid out in memory as in a run that was never interrupted."""
+    state = _blank(run)
+    state.model.load_state_dict({name: tensor for name, tensor in tensors.items() if "/" not in name})
+    for name, parameter in state.model.named_parameters():
+        keys = [key for key in tensors if key.startswith(f"optimizer/{name}/")]
+        state.optimizer.state[parameter] = {
+            key.rsplit("/", 1)[1]: _laid_out_like(parameter, tensors[key]) for key in keys
+        }
+    checkpoint = CheckpointId(**metadata["checkpoint"])
+    state.epoch, state.images_seen, state.step = checkpoint.epoch, checkpoint.images_seen, metadata["step"]
+    state.log = log
+    return state
+
+
+def _laid_out_like(parameter: Tensor, tensor: Tensor) -> Tensor:
+    return torch.empty_like(parameter).copy_(tensor) if tensor.shape == parameter.shape else tensor
