@@ -11,8 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from immature_ood.features import CheckpointId
 from immature_ood.models import DensityModel, make_model
+from immature_ood.provenance import CheckpointId
 from immature_ood.storage import StorageError, load_arrays, save_arrays
 from immature_ood.study import GlowConfig, TrainingConfig
 

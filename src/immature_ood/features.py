@@ -7,23 +7,12 @@ from typing import Any
 
 import numpy as np
 
+from immature_ood.provenance import CheckpointId
 from immature_ood.storage import StorageError, load_arrays, save_arrays
 
-__all__ = ["CheckpointId", "Features", "load_features", "save_features"]
+__all__ = ["Features", "load_features", "save_features"]
 
 SCHEMA = "features/1"
-
-
-@dataclass(frozen=True)
-class CheckpointId:
-    """Which checkpoint something was made from."""
-
-    id_dataset: str
-    model: str
-    seed: int
-    epoch: int
-    images_seen: int
-    run_key: str
 
 
 @dataclass(frozen=True)

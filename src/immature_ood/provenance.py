@@ -1,19 +1,34 @@
-"""Where an output comes from: the hash of the sources that make it, the commit, the versions of packages."""
+"""Where an output comes from: its checkpoint, the hash of the sources that make it, the commit, the versions."""
 
 import ast
 import hashlib
+import json
+import platform
 import subprocess
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from functools import cache
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import version
 from pathlib import Path
 
-__all__ = ["source_hashes", "versions"]
+__all__ = ["CheckpointId", "source_hashes", "train_seconds", "versions"]
 
 PACKAGE = "immature_ood"
 SOURCE = Path(__file__).parent
 # These modules decide how a result is stored or described, never what it is; a study acts through its values alone.
 WITHOUT_INFLUENCE = {"job", "progress", "provenance", "registry", "storage", "study"}
+
+
+@dataclass(frozen=True)
+class CheckpointId:
+    """Which checkpoint something was made from."""
+
+    id_dataset: str
+    model: str
+    seed: int
+    epoch: int
+    images_seen: int
+    run_key: str
 
 
 def source_hashes(*paths: str | Path) -> dict[str, str]:
@@ -33,15 +48,15 @@ def source_hashes(*paths: str | Path) -> dict[str, str]:
     return dict(sorted(found.items()))
 
 
-def versions(packages: Iterable[str]) -> dict[str, str]:
-    """The commit (with "+" where the tree was changed) and the versions of the packages that are installed."""
-    found = {"commit": _commit()}
-    for package in packages:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    return found
+def train_seconds(sidecars: Iterable[str | Path]) -> dict[CheckpointId, float]:
+    """Training time of each checkpoint, from the checkpoint.json beside its weights."""
+    described = [json.loads(Path(path).read_text()) for path in sidecars]
+    return {CheckpointId(**sidecar["checkpoint"]): sidecar["train_seconds"] for sidecar in described}
+
+
+def versions(*packages: str) -> dict[str, str]:
+    """The commit (with "+" where the tree was changed) and the versions of Python and the packages."""
+    return {"commit": _commit(), "python": platform.python_version()} | {name: version(name) for name in packages}
 
 
 def _module_name(path: Path) -> str:

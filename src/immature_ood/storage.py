@@ -1,5 +1,6 @@
 """Files that appear whole or not at all, and arrays with self-describing metadata (safetensors, never pickle)."""
 
+import io
 import json
 import os
 from collections.abc import Iterator, Mapping
@@ -54,6 +55,13 @@ def write_bytes(path: str | os.PathLike[str], content: bytes) -> None:
     """Writes the bytes, whole or not at all."""
     with write_whole(path) as temporary:
         temporary.write_bytes(content)
+
+
+def write_array(path: str | os.PathLike[str], array: np.ndarray) -> None:
+    """Writes one array as .npy, whole or not at all; never an array of objects, which would need pickle."""
+    buffer = io.BytesIO()
+    np.save(buffer, array, allow_pickle=False)
+    write_bytes(path, buffer.getvalue())
 
 
 def write_json(path: str | os.PathLike[str], value: object) -> None:

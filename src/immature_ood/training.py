@@ -7,7 +7,7 @@ import json
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from fcntl import LOCK_EX, LOCK_NB, flock
 from pathlib import Path
 from typing import Any
@@ -18,10 +18,10 @@ from torch import Tensor
 
 from immature_ood.checkpoints import STATE, WEIGHTS, Run, load_tensors, save_tensors
 from immature_ood.dequantisation import dequantise, derive_seed, fixed_noise, training_noise
-from immature_ood.features import CheckpointId
 from immature_ood.models import DensityModel, bits_per_dim, make_model
 from immature_ood.progress import progress
-from immature_ood.storage import StorageError, write_bytes
+from immature_ood.provenance import CheckpointId, versions
+from immature_ood.storage import StorageError, write_array, write_bytes, write_json
 
 __all__ = [
     "TrainingDiverged",
@@ -71,7 +71,7 @@ class TrainingState:
     @property
     def progress(self) -> dict[str, Any]:
         """The part of the state that is not tensors and the same in every run."""
-        return {"checkpoint": self.checkpoint.__dict__, "step": self.step}
+        return {"checkpoint": asdict(self.checkpoint), "step": self.step}
 
 
 def start(run: Run, pixels: np.ndarray) -> TrainingState:
@@ -153,7 +153,7 @@ def draw_samples(state: TrainingState) -> np.ndarray:
 
 
 def save(state: TrainingState, folder: Path) -> None:
-    """Writes weights.safetensors and state.safetensors (deterministic) and log.jsonl into the folder."""
+    """Writes weights and training state (deterministic), log, samples (uint8) and a sidecar of costs and versions."""
     last = state.log[-1]
     measured = {name: last[name] for name in ("train_bits_per_dim", "fit_bits_per_dim")}
     save_tensors(
@@ -161,6 +161,9 @@ def save(state: TrainingState, folder: Path) -> None:
     )
     save_tensors(folder / "state.safetensors", STATE, _optimizer_tensors(state), state.run, state.progress)
     write_bytes(folder / "log.jsonl", "".join(json.dumps(row) + "\n" for row in state.log).encode())
+    write_array(folder / "samples.npy", draw_samples(state))
+    cost = {"checkpoint": asdict(state.checkpoint), "train_seconds": state.train_seconds}
+    write_json(folder / "checkpoint.json", {**cost, **measured, "versions": versions("torch", "numpy", "safetensors")})
 
 
 def restore(run: Run, folder: Path) -> TrainingState:

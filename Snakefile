@@ -1,0 +1,51 @@
+# The table of contents of a study: images -> checkpoints -> layer-wise gradient norms -> scores -> tables and plots.
+# The study is config.yaml, or the file given by --configfile.
+from snakemake.utils import min_version
+
+min_version("9.0")
+
+if not workflow.config_settings.configfiles:
+
+    configfile: "config.yaml"
+
+
+include: "workflow/rules/common.smk"
+include: "workflow/rules/data.smk"
+include: "workflow/rules/train.smk"
+include: "workflow/rules/features.smk"
+include: "workflow/rules/detect.smk"
+include: "workflow/rules/report.smk"
+
+
+localrules:
+    all,
+    data,
+    checkpoints,
+    features,
+    tables,
+
+
+rule all:
+    default_target: True
+    input:
+        TABLES,
+
+
+rule data:
+    input:
+        expand(f"{DATA}/manifest.json", dataset=study.datasets),
+
+
+rule checkpoints:
+    input:
+        every_checkpoint(f"{CHECKPOINT}/weights.safetensors"),
+
+
+rule features:
+    input:
+        every_checkpoint(f"{FEATURES}/fit.safetensors"),
+
+
+rule tables:
+    input:
+        TABLES,

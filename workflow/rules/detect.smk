@@ -1,0 +1,48 @@
+# Scores: detectors fitted on the ID fit set, and what they say of every test set. NumPy only.
+
+
+rule fit:
+    input:
+        f"{FEATURES}/fit.safetensors",
+    output:
+        f"{SCORES}/fitted.safetensors",
+    log:
+        f"{LOGS}/fit/{RUN}/epoch={{epoch}}.log",
+    benchmark:
+        f"{BENCHMARKS}/fit/{RUN}/epoch={{epoch}}.tsv"
+    conda:
+        "../../envs/analysis.yaml"
+    resources:
+        mem_mb=memory(1000),
+        runtime=30,
+    params:
+        detectors=study.detectors,
+        source=detector_sources("fit.py"),
+    script:
+        "../scripts/fit.py"
+
+
+rule score:
+    input:
+        fitted=f"{SCORES}/fitted.safetensors",
+        fit=f"{FEATURES}/fit.safetensors",
+        test=expand(
+            f"{FEATURES}/test-{{dataset}}.safetensors",
+            dataset=study.datasets,
+            allow_missing=True,
+        ),
+    output:
+        f"{SCORES}/scores.safetensors",
+    log:
+        f"{LOGS}/score/{RUN}/epoch={{epoch}}.log",
+    benchmark:
+        f"{BENCHMARKS}/score/{RUN}/epoch={{epoch}}.tsv"
+    conda:
+        "../../envs/analysis.yaml"
+    resources:
+        mem_mb=memory(1000),
+        runtime=30,
+    params:
+        source=detector_sources("score.py"),
+    script:
+        "../scripts/score.py"

@@ -1,0 +1,37 @@
+# Checkpoints: a chain of segments, one a kept epoch, each going on from the one before.
+
+
+rule train:
+    input:
+        train=f"{RESULTS}/data/{{id}}/train.npy",
+        fit=f"{RESULTS}/data/{{id}}/fit.npy",
+        previous=previous_checkpoint,
+    output:
+        weights=f"{CHECKPOINT}/weights.safetensors",
+        state=f"{CHECKPOINT}/state.safetensors",
+        log=f"{CHECKPOINT}/log.jsonl",
+        samples=f"{CHECKPOINT}/samples.npy",
+        sidecar=f"{CHECKPOINT}/checkpoint.json",
+    log:
+        f"{LOGS}/train/{RUN}/epoch={{epoch}}.log",
+    benchmark:
+        f"{BENCHMARKS}/train/{RUN}/epoch={{epoch}}.tsv"
+    # Training is the longest way through the graph.
+    priority: 10
+    conda:
+        "../../envs/torch.yaml"
+    threads: study.threads
+    resources:
+        mem_mb=memory(4000),
+        runtime=720,
+    params:
+        model=lambda wildcards: study.models[wildcards.model].model_dump(),
+        training=study.training.model_dump(),
+        shape=study.image.shape,
+        fit_images=study.features.fit_images,
+        scratch=f"{RESULTS}/checkpoints/{RUN}/.scratch",
+        source=lambda wildcards: sources(
+            "train.py", f"models/{study.models[wildcards.model].architecture}"
+        ),
+    script:
+        "../scripts/train.py"

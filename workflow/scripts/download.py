@@ -1,0 +1,10 @@
+"""Makes the splits of one data set."""
+
+from immature_ood import datasets
+from immature_ood.job import job
+from immature_ood.study import DatasetConfig, ImageConfig
+
+with job(snakemake.log):
+    config = DatasetConfig.model_validate(snakemake.params.config)
+    image = ImageConfig.model_validate(snakemake.params.image)
+    datasets.make(snakemake.wildcards.dataset, config, image, snakemake.output.manifest.rpartition("/")[0])

@@ -1,0 +1,26 @@
+"""Extracts the features of one checkpoint on the ID fit set and on every test set."""
+
+from immature_ood import gradients, runtime
+from immature_ood.checkpoints import load_model
+from immature_ood.datasets import load_split
+from immature_ood.features import save_features
+from immature_ood.job import job
+from immature_ood.progress import progress
+from immature_ood.study import FeatureConfig
+
+with job(snakemake.log) as say:
+    runtime.prepare(snakemake.threads)
+    config = FeatureConfig.model_validate(snakemake.params.features)
+    model, checkpoint = load_model(snakemake.input.weights)
+    splits = [(snakemake.wildcards.id, "fit", snakemake.input.fit, snakemake.output.fit, config.fit_images)]
+    for dataset, source, output in zip(
+        snakemake.params.datasets, snakemake.input.test, snakemake.output.test, strict=True
+    ):
+        splits.append((dataset, "test", source, output, config.test_images))
+    with progress(f"features of {checkpoint.id_dataset} epoch {checkpoint.epoch}", len(splits)) as advance:
+        for dataset, split, source, output, cap in splits:
+            pixels = load_split(source)[:cap]
+            features = gradients.extract(model, pixels, dataset, split, config.batch_sizes, config.chunk_images)
+            save_features(output, checkpoint, features)
+            say(f"{dataset} {split}: {len(pixels)} images, {features[0].bits_per_dim:.4f} bits/dim")
+            advance()

@@ -1,0 +1,37 @@
+"""Trains from the previous kept epoch to this one."""
+
+import hashlib
+import json
+from pathlib import Path
+
+from immature_ood import runtime, training
+from immature_ood.checkpoints import Run
+from immature_ood.datasets import load_split
+from immature_ood.job import job
+from immature_ood.study import GlowConfig, TrainingConfig
+
+with job(snakemake.log) as say:
+    runtime.prepare(snakemake.threads)
+    pixels = load_split(snakemake.input.train)
+    run = Run(
+        id_dataset=snakemake.wildcards.id,
+        model_name=snakemake.wildcards.model,
+        model=GlowConfig.model_validate(snakemake.params.model),
+        training=TrainingConfig.model_validate(snakemake.params.training),
+        shape=tuple(snakemake.params.shape),
+        seed=int(snakemake.wildcards.seed),
+        threads=snakemake.threads,
+        train_sha256=hashlib.sha256(pixels).hexdigest(),
+        source=snakemake.params.source,
+    )
+    previous = snakemake.input.previous
+    state = training.restore(run, Path(previous[0]).parent) if previous else training.start(run, pixels)
+    state = training.train(
+        state,
+        until=int(snakemake.wildcards.epoch),
+        pixels=pixels,
+        fit_pixels=load_split(snakemake.input.fit)[: snakemake.params.fit_images],
+        scratch=Path(snakemake.params.scratch),
+        on_epoch=lambda row: say(json.dumps(row)),
+    )
+    training.save(state, Path(snakemake.output.weights).parent)
