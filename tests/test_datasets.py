@@ -301,6 +301,11 @@ def test_parts_of_a_letter_keep_their_distance():
     assert rows[-1] - rows[0] + 1 > len(rows)
 
 
+@pytest.mark.parametrize("character", [" ", ".", "\N{CYRILLIC CAPITAL LETTER ZHE}"], ids=["blank", "tiny", "wide"])
+def test_what_does_not_suit_the_image_is_not_drawn(character):
+    assert glyphs.draw(glyphs.open_font("DejaVuSans-Bold.ttf", 22), character, 28) is None
+
+
 # --- dealing -------------------------------------------------------------------------------------------------------
 
 
