@@ -1,0 +1,97 @@
+"""Detectors: one file a score, each fitted on the features of the in-distribution (ID) fit set. NumPy only.
+
+A detector is a frozen dataclass of arrays, numbers and strings, named as its file in CamelCase: what it knows is what
+is saved. Adding one is adding a file to this folder and a line to the study's `detectors`.
+"""
+
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict
+from typing import Any, Protocol, Self
+
+import numpy as np
+
+from immature_ood import registry
+from immature_ood.features import Features
+from immature_ood.provenance import CheckpointId
+from immature_ood.storage import StorageError, load_arrays, save_arrays
+
+__all__ = ["Detector", "Fitted", "checked_log_prob", "fit_all", "load_detector", "load_fitted", "save_fitted"]
+
+SCHEMA = "detectors/1"
+
+
+class Detector(Protocol):
+    """Scores groups of images (G groups); the higher the score, the more out-of-distribution (OOD)."""
+
+    @classmethod
+    def fit(cls, features: Features) -> Self:
+        """Learns from the ID fit set; raises ValueError if the features hold NaN."""
+        ...
+
+    @property
+    def dead_layers(self) -> tuple[str, ...]:
+        """Layers left out because they carry no information on the fit set; empty if the detector uses no layers."""
+        ...
+
+    def score(self, features: Features) -> np.ndarray:
+        """(G,) float64, +inf for a group outside the support; raises ValueError if the features hold NaN."""
+        ...
+
+
+Fitted = Mapping[tuple[str, int], Detector]  # by name of the detector and batch size b
+
+
+def load_detector(name: str) -> type[Detector]:
+    """The class of the detector of that name; raises KeyError naming the nearest valid name.
+
+    >>> load_detector("gradient_norms").__name__
+    'GradientNorms'
+    """
+    class_name = "".join(word.capitalize() for word in name.split("_"))
+    return getattr(registry.load("detectors", name), class_name)
+
+
+def fit_all(names: Iterable[str], features: Mapping[int, Features]) -> dict[tuple[str, int], Detector]:
+    """Fits each named detector on the features of the ID fit set at each batch size b."""
+    return {(name, b): load_detector(name).fit(features[b]) for name in names for b in features}
+
+
+def checked_log_prob(features: Features) -> np.ndarray:
+    """(G,) float64, the log-likelihoods; raises ValueError if one is NaN."""
+    if np.isnan(features.log_prob).any():
+        raise ValueError(
+            f"the log-likelihood of {features.dataset}/{features.split} is NaN for "
+            f"{np.isnan(features.log_prob).sum()} groups: did training diverge? lower its learning rate"
+        )
+    return features.log_prob.astype(np.float64)
+
+
+def save_fitted(path: str | os.PathLike[str], checkpoint: CheckpointId, fitted: Fitted) -> None:
+    """Writes the detectors fitted to one checkpoint: arrays as tensors "name/b=1/mean", the rest as metadata."""
+    arrays: dict[str, np.ndarray] = {}
+    entries = []
+    for (name, b), detector in fitted.items():
+        knowledge = vars(detector)
+        here = {field: value for field, value in knowledge.items() if isinstance(value, np.ndarray)}
+        arrays |= {f"{name}/b={b}/{field}": value for field, value in here.items()}
+        values = {field: value for field, value in knowledge.items() if field not in here}
+        entries.append({"name": name, "batch_size": b, "arrays": sorted(here), "values": values})
+    save_arrays(path, SCHEMA, arrays, {"checkpoint": asdict(checkpoint), "detectors": entries})
+
+
+def load_fitted(path: str | os.PathLike[str]) -> tuple[CheckpointId, dict[tuple[str, int], Detector]]:
+    """Reads what save_fitted wrote; raises StorageError if it is not that."""
+    arrays, metadata = load_arrays(path, SCHEMA)
+    try:
+        entries = metadata["detectors"]
+        fitted = {(entry["name"], entry["batch_size"]): _restored(arrays, entry) for entry in entries}
+        return CheckpointId(**metadata["checkpoint"]), fitted
+    except (KeyError, TypeError) as error:
+        raise StorageError(f"{path}: incomplete detectors ({error}); delete it and rerun") from error
+
+
+def _restored(arrays: Mapping[str, np.ndarray], entry: Mapping[str, Any]) -> Detector:
+    name, b = entry["name"], entry["batch_size"]
+    values = {field: tuple(value) if isinstance(value, list) else value for field, value in entry["values"].items()}
+    return load_detector(name)(**values, **{field: arrays[f"{name}/b={b}/{field}"] for field in entry["arrays"]})

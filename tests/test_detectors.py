@@ -1,0 +1,205 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from scipy.stats import norm
+
+from immature_ood import registry
+from immature_ood.detectors import fit_all, load_detector, load_fitted, save_fitted
+from immature_ood.detectors.gradient_norms import GradientNorms
+from immature_ood.detectors.likelihood import Likelihood
+from immature_ood.detectors.typicality import Typicality
+from immature_ood.features import Features
+from immature_ood.provenance import CheckpointId
+from immature_ood.storage import StorageError, load_arrays, save_arrays
+
+CHECKPOINT = CheckpointId("digits", "glow", seed=0, epoch=4, images_seen=12000, run_key="abc")
+LAYERS = ("conv.weight", "conv.bias", "prior")
+
+every_detector = pytest.mark.parametrize("name", registry.names("detectors"))
+
+
+def make_features(groups=200, b=1, seed=0, shift=0.0, split="fit", layers=LAYERS):
+    """Features of toy images; a shift raises the gradient norms and lowers the likelihood, as OOD images might."""
+    generator = np.random.default_rng(seed)
+    norms = generator.normal(shift + np.arange(len(layers)), 1 + np.arange(len(layers)), (groups, len(layers)))
+    return Features(
+        dataset="digits",
+        split=split,
+        log_norms=norms.astype(np.float32),
+        log_prob=generator.normal(-900 - 30 * shift, 20, groups),
+        images=np.arange(groups * b).reshape(groups, b),
+        layers=layers,
+        dimensions=784,
+    )
+
+
+def with_column(features, layer, values):
+    norms = features.log_norms.copy()
+    norms[:, features.layers.index(layer)] = values
+    return replace(features, log_norms=norms)
+
+
+@every_detector
+def test_scores_are_finite_and_one_a_group(name):
+    detector = load_detector(name).fit(make_features())
+    for groups in (1, 50):
+        score = detector.score(make_features(groups, seed=1, split="test"))
+        assert score.shape == (groups,)
+        assert score.dtype == np.float64
+        assert np.isfinite(score).all()
+
+
+@every_detector
+def test_shifted_data_scores_higher(name):
+    detector = load_detector(name).fit(make_features())
+    usual = detector.score(make_features(seed=1, split="test"))
+    shifted = detector.score(make_features(seed=2, shift=3.0, split="test"))
+    assert (shifted[:, None] > usual).mean() > 0.9  # that is AUROC
+
+
+@every_detector
+def test_a_group_is_scored_on_its_own(name):
+    test = make_features(seed=1, split="test")
+    detector = load_detector(name).fit(make_features())
+    few = replace(test, log_norms=test.log_norms[7:9], log_prob=test.log_prob[7:9], images=test.images[7:9])
+    np.testing.assert_array_equal(detector.score(few), detector.score(test)[7:9])
+
+
+@every_detector
+def test_saved_detectors_score_exactly_alike(name, tmp_path):
+    features = {b: make_features(b=b, seed=b) for b in (1, 5)}
+    fitted = fit_all([name], features)
+    save_fitted(tmp_path / "fitted.safetensors", CHECKPOINT, fitted)
+    checkpoint, loaded = load_fitted(tmp_path / "fitted.safetensors")
+    assert checkpoint == CHECKPOINT
+    assert loaded.keys() == fitted.keys() == {(name, 1), (name, 5)}
+    for (_, b), detector in fitted.items():
+        again = loaded[name, b]
+        test = make_features(b=b, seed=9, split="test")
+        np.testing.assert_array_equal(again.score(test), detector.score(test))
+        assert again.dead_layers == detector.dead_layers
+
+
+@every_detector
+def test_fitting_twice_gives_the_same_bytes(name, tmp_path):
+    for path in ("one", "two"):
+        save_fitted(tmp_path / path, CHECKPOINT, fit_all([name], {1: make_features()}))
+    assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
+
+
+@every_detector
+def test_nan_features_are_refused(name):
+    broken = with_column(make_features(split="test"), "prior", np.nan)
+    broken = replace(broken, log_prob=np.full(200, np.nan))
+    with pytest.raises(ValueError, match=r"digits/test.*NaN|NaN.*digits/test"):
+        load_detector(name).fit(make_features()).score(broken)
+    with pytest.raises(ValueError, match="digits/test"):
+        load_detector(name).fit(broken)
+
+
+def test_the_class_of_a_detector_is_named_as_its_file():
+    assert load_detector("gradient_norms") is GradientNorms
+    with pytest.raises(KeyError, match="did you mean 'typicality'"):
+        load_detector("typicallity")
+
+
+def test_a_file_is_laid_out_as_documented(tmp_path):
+    path = tmp_path / "fitted.safetensors"
+    fitted = fit_all(registry.names("detectors"), {1: make_features()})
+    save_fitted(path, CHECKPOINT, fitted)
+    arrays, metadata = load_arrays(path, "detectors/1")
+    np.testing.assert_array_equal(arrays["gradient_norms/b=1/mean"], fitted["gradient_norms", 1].mean)
+    assert metadata["detectors"][0]["values"]["layers"] == [*LAYERS]
+
+
+def test_an_incomplete_file_is_refused(tmp_path):
+    path = tmp_path / "fitted.safetensors"
+    save_fitted(path, CHECKPOINT, fit_all(["gradient_norms"], {1: make_features()}))
+    arrays, metadata = load_arrays(path, "detectors/1")
+    del arrays["gradient_norms/b=1/mean"]
+    save_arrays(path, "detectors/1", arrays, metadata)
+    with pytest.raises(StorageError, match=r"fitted\.safetensors: incomplete detectors .*mean"):
+        load_fitted(path)
+
+
+def test_gradient_norms_is_the_negative_log_density():
+    fit, test = make_features(), make_features(seed=1, shift=1.0, split="test")
+    norms = fit.log_norms.astype(np.float64)
+    expected = -norm.logpdf(test.log_norms, norms.mean(axis=0), norms.std(axis=0)).sum(axis=1)
+    np.testing.assert_allclose(GradientNorms.fit(fit).score(test), expected, rtol=1e-12)
+
+
+@pytest.mark.parametrize("dead_values", [-np.inf, np.inf, 0.1, [-np.inf, *np.zeros(199)]])
+def test_a_dead_layer_is_left_out_and_named(dead_values):
+    fit, test = make_features(), make_features(seed=1, split="test")
+    detector = GradientNorms.fit(with_column(fit, "conv.bias", dead_values))
+    assert detector.dead_layers == ("conv.bias",)
+    alive = GradientNorms.fit(without_layer(fit, "conv.bias"))
+    np.testing.assert_allclose(detector.score(test), alive.score(without_layer(test, "conv.bias")))
+    np.testing.assert_array_equal(np.isnan(detector.terms(test)).all(axis=0), [False, True, False])
+
+
+def without_layer(features, layer):
+    kept = [place for place, name in enumerate(features.layers) if name != layer]
+    layers = tuple(features.layers[place] for place in kept)
+    return replace(features, log_norms=features.log_norms[:, kept], layers=layers)
+
+
+def test_the_least_variation_of_float32_keeps_a_layer_alive():
+    values = np.full(200, 0.1, dtype=np.float32)
+    values[0] = np.nextafter(values[0], np.float32(1))
+    detector = GradientNorms.fit(with_column(make_features(), "conv.bias", values))
+    assert detector.dead_layers == ()
+    assert np.isfinite(detector.score(make_features(seed=1))).all()
+
+
+def test_no_live_layer_is_an_error():
+    with pytest.raises(ValueError, match="digits/fit: none of the 3 layers"):
+        GradientNorms.fit(replace(make_features(), log_norms=np.zeros((200, 3), dtype=np.float32)))
+
+
+def test_a_zero_gradient_in_a_live_layer_is_outside_the_support():
+    test = make_features(3, seed=1, split="test")
+    test.log_norms[1, 2] = -np.inf
+    score = GradientNorms.fit(make_features()).score(test)
+    assert score[1] == np.inf
+    assert np.isfinite(score[[0, 2]]).all()
+
+
+def test_nan_names_its_layer_even_if_it_is_dead():
+    detector = GradientNorms.fit(with_column(make_features(), "conv.bias", 0.0))
+    with pytest.raises(ValueError, match=r"layer 'conv\.bias' is NaN on digits/test"):
+        detector.score(with_column(make_features(split="test"), "conv.bias", np.nan))
+
+
+@pytest.mark.parametrize(
+    ("layers", "message"),
+    [
+        (("conv.weight", "conv.scale", "prior"), "layer 1 is 'conv.scale', but .* with 'conv.bias'"),
+        (("conv.weight", "conv.bias"), "layer 2 is None, but .* with 'prior'"),
+        ((*LAYERS, "extra"), "layer 3 is 'extra', but .* with None"),
+    ],
+)
+def test_other_layers_are_refused(layers, message):
+    with pytest.raises(ValueError, match=message):
+        GradientNorms.fit(make_features()).score(make_features(layers=layers))
+
+
+def test_likelihood_is_the_negative_log_probability():
+    test = make_features(split="test")
+    np.testing.assert_array_equal(Likelihood.fit(make_features()).score(test), -test.log_prob)
+    impossible = replace(test, log_prob=np.full(200, -np.inf))
+    assert (Likelihood.fit(make_features()).score(impossible) == np.inf).all()
+
+
+def test_typicality_suspects_likelihoods_too_high_as_much_as_too_low():
+    fit = make_features()
+    centre = fit.log_prob.mean()
+    test = replace(make_features(3), log_prob=centre + np.array([-50.0, 0.0, 50.0]))
+    np.testing.assert_allclose(Typicality.fit(fit).score(test), [50, 0, 50], atol=1e-9)
+
+
+def test_typicality_needs_a_finite_mean():
+    with pytest.raises(ValueError, match="mean log-likelihood of digits/fit is -inf"):
+        Typicality.fit(replace(make_features(2), log_prob=np.array([-np.inf, -900.0])))
