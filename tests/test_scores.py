@@ -1,0 +1,137 @@
+import subprocess
+import sys
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pytest
+
+from immature_ood.detectors import fit_all, save_fitted
+from immature_ood.features import Features, save_features
+from immature_ood.provenance import CheckpointId
+from immature_ood.scores import ScoreKey, Scores, load_scores, save_scores, score_all
+from immature_ood.storage import StorageError, load_arrays, save_arrays
+
+CHECKPOINT = CheckpointId("digits", "glow", seed=0, epoch=4, images_seen=12000, run_key="abc")
+
+
+def make_features(dataset="digits", split="test", groups=20, b=1, seed=0):
+    generator = np.random.default_rng(seed)
+    norms = generator.normal(size=(groups, 2)).astype(np.float32)
+    norms[:, 1] = -np.inf
+    log_prob = generator.normal(-900, 20, groups)
+    images = np.arange(groups * b).reshape(groups, b)
+    return Features(dataset, split, norms, log_prob, images, ("weight", "bias"), dimensions=784)
+
+
+@pytest.fixture
+def files(tmp_path):
+    """Paths of the fitted detectors and the features, by what they are of."""
+    paths = {name: tmp_path / f"{name}.safetensors" for name in ("fitted", "fit", "test", "ood")}
+    fit = {b: make_features(split="fit", b=b, seed=b) for b in (1, 5)}
+    save_fitted(paths["fitted"], CHECKPOINT, fit_all(["gradient_norms", "typicality"], fit))
+    save_features(paths["fit"], CHECKPOINT, fit.values())
+    save_features(paths["test"], CHECKPOINT, [make_features(b=b, seed=2) for b in (1, 5)])
+    # An OOD data set may bear the name of a split.
+    save_features(paths["ood"], CHECKPOINT, [make_features("fit", b=b, groups=30, seed=3) for b in (1, 5)])
+    return paths
+
+
+def score(files, **changed):
+    paths = files | changed
+    return score_all(paths["fitted"], [paths[name] for name in ("fit", "test", "ood") if paths[name]])
+
+
+def test_every_detector_scores_every_split(files):
+    scores = score(files)
+    assert scores.checkpoint == CHECKPOINT
+    assert scores.ood_datasets == ["fit"]
+    assert {(key.dataset, key.split, len(value)) for key, value in scores.values.items()} == {
+        ("digits", "fit", 20),
+        ("digits", "test", 20),
+        ("fit", "test", 30),
+    }
+    assert len(scores.values) == 2 * 2 * 3
+    assert scores.dead_layers == {
+        **dict.fromkeys([("gradient_norms", 1), ("gradient_norms", 5)], ("bias",)),
+        **dict.fromkeys([("typicality", 1), ("typicality", 5)], ()),
+    }
+    assert scores.bits_per_dim == make_features(seed=2).bits_per_dim
+
+
+def test_scores_are_those_of_the_detector_of_the_batch_size(files):
+    for b in (1, 5):
+        detector = fit_all(["typicality"], {b: make_features(split="fit", b=b, seed=b)})["typicality", b]
+        expected = detector.score(make_features("fit", groups=30, seed=3))
+        np.testing.assert_array_equal(score(files).of("typicality", b, "fit"), expected)
+
+
+def test_scores_come_back_exactly(files, tmp_path):
+    scores = score(files)
+    next(iter(scores.values.values()))[0] = np.inf
+    save_scores(tmp_path / "scores.safetensors", scores)
+    loaded = load_scores(tmp_path / "scores.safetensors")
+    assert replace(loaded, values={}) == replace(scores, values={})
+    assert loaded.values.keys() == scores.values.keys()
+    for key, value in scores.values.items():
+        np.testing.assert_array_equal(loaded.values[key], value)
+
+
+def test_features_of_another_checkpoint_are_refused(files):
+    save_features(files["ood"], replace(CHECKPOINT, epoch=5), [make_features("fit")])
+    with pytest.raises(StorageError, match=r"ood\.safetensors: is of .*epoch=5.* fitted to .*epoch=4"):
+        score(files)
+
+
+@pytest.mark.parametrize("split", ["fit", "test"])
+def test_a_missing_id_split_is_named(files, split):
+    with pytest.raises(StorageError, match=f"no features of digits/{split}"):
+        score(files, **{split: None})
+
+
+@pytest.mark.parametrize("batch_sizes", [[1], [1, 3, 5]])
+def test_other_batch_sizes_are_refused(files, batch_sizes):
+    save_features(files["ood"], CHECKPOINT, [make_features("fit", b=b) for b in batch_sizes])
+    with pytest.raises(StorageError, match=r"ood\.safetensors: has groups of b=.* the detectors b=\[1, 5\]"):
+        score(files)
+
+
+@dataclass(frozen=True)
+class Broken:
+    """A detector that does not keep the contract."""
+
+    result: np.ndarray
+    dead_layers = ()
+
+    def score(self, features):
+        return self.result
+
+
+@pytest.mark.parametrize("result", [np.full(20, np.nan), np.zeros(19), np.zeros((20, 1))])
+def test_a_detector_that_gives_no_number_a_group_is_named(files, result, monkeypatch):
+    broken = CHECKPOINT, {("broken", 1): Broken(result), ("broken", 5): Broken(result)}
+    monkeypatch.setattr("immature_ood.scores.load_fitted", lambda path: broken)
+    with pytest.raises(ValueError, match=r"broken/b=1/digits/fit: .* each of the 20 groups"):
+        score(files)
+
+
+def test_an_incomplete_file_is_refused(files, tmp_path):
+    path = tmp_path / "scores.safetensors"
+    save_scores(path, score(files))
+    arrays, metadata = load_arrays(path, "scores/1")
+    del metadata["bits_per_dim"]
+    save_arrays(path, "scores/1", arrays, metadata)
+    with pytest.raises(StorageError, match=r"scores\.safetensors: incomplete scores .*bits_per_dim"):
+        load_scores(path)
+
+
+def test_an_unknown_key_is_a_key_error():
+    scores = Scores(CHECKPOINT, 3.0, {}, {ScoreKey("likelihood", 1, "digits", "test"): np.zeros(3)})
+    assert scores.of("likelihood", 1, "digits").shape == (3,)
+    with pytest.raises(KeyError, match="photos"):
+        scores.of("likelihood", 1, "photos")
+
+
+def test_scoring_needs_numpy_alone():
+    heavy = "{'torch', 'pandas', 'scipy', 'sklearn', 'matplotlib', 'pydantic'}"
+    code = f"import immature_ood.scores, sys; print(*{heavy} & {{*sys.modules}})"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split() == []
