@@ -1,0 +1,258 @@
+"""Files for people: CSV, and the paper's table of AUROC by epoch as Markdown, HTML and terminal text."""
+
+import html
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from tabulate import tabulate
+
+from immature_ood.evaluation import calibration_rows, immature_summary, without_calibration
+from immature_ood.storage import write_bytes
+
+__all__ = ["Cell", "PaperTable", "paper_tables", "summary_text", "to_html", "to_markdown", "write_csv"]
+
+TEXT_WIDTH = 112  # columns of a terminal
+BEST_NOTE = "best epoch of the pair and b (each, if several print the same), picked on the test data."
+STYLE = """\
+body { font: 15px/1.45 system-ui, sans-serif; color: #1c1c1c; background: #fff; margin: 2em; }
+figure { margin: 0 0 2.5em; overflow-x: auto; }
+figcaption { font-weight: 600; margin-bottom: .4em; }
+table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
+th, td { padding: .2em .7em; text-align: right; white-space: nowrap; }
+th[scope=row], thead th:first-child { text-align: left; font-weight: normal; }
+thead { border-top: 2px solid; border-bottom: 1px solid; }
+tbody { border-bottom: 2px solid; }
+tr.mean th, tr.mean td { border-top: 1px solid; }
+.first { padding-left: 2em; }
+small { color: #555; }
+p { margin: .4em 0 0; font-size: 13px; color: #333; }
+pre { font-size: 13px; }
+"""
+
+
+def write_csv(table: pd.DataFrame, path: str | os.PathLike[str]) -> None:
+    """Writes a table as CSV, whole or not at all; six significant digits, NaN as an empty field."""
+    write_bytes(path, table.to_csv(index=False, float_format="%.6g", lineterminator="\n").encode())
+
+
+@dataclass(frozen=True)
+class Cell:
+    """An AUROC: the mean over seeds, its standard deviation (NaN for one seed), whether it is the best of its row."""
+
+    mean: float
+    spread: float
+    best: bool
+
+
+@dataclass(frozen=True)
+class PaperTable:
+    """One detector of one model: a column for each (b, epoch); a row for each (ID, OOD) pair and, last, their mean.
+
+    If it is of calibration rows: a row for each ID data set, no mean and no best epoch.
+    """
+
+    title: str
+    columns: tuple[tuple[int, int], ...]
+    rows: tuple[tuple[str, tuple[Cell, ...]], ...]
+    notes: tuple[str, ...]
+    calibration: bool
+
+    @property
+    def header(self) -> str:
+        """Of the column of row names."""
+        return "ID" if self.calibration else "ID → OOD"
+
+    @property
+    def batch_sizes(self) -> list[int]:
+        """Each b once, in the order of the columns."""
+        return list(dict.fromkeys(b for b, _ in self.columns))
+
+    def epochs(self, batch_size: int) -> list[int]:
+        """The epochs of the columns of one b."""
+        return [epoch for b, epoch in self.columns if b == batch_size]
+
+    def all_notes(self, mark: str) -> list[str]:
+        """The notes, the first of which says what the mark of the best epoch means."""
+        return [*self.notes] if self.calibration else [f"{mark} {BEST_NOTE}", *self.notes]
+
+
+def paper_tables(auroc: pd.DataFrame) -> list[PaperTable]:
+    """The form of the paper: one table a model and detector, then one each of its calibration rows.
+
+    auroc: what evaluation.auroc_table gives. Cells are means over seeds, with their standard deviation (n − 1) if
+    there are several; the spread of the last row is that of each seed's mean over the pairs.
+    """
+    pairs, calibration = without_calibration(auroc), calibration_rows(auroc)
+    return [
+        *(_pair_table(f"{detector}, {model}", rows) for (model, detector), rows in _by_detector(pairs)),
+        *(_calibration_table(f"{detector}, {model}", rows) for (model, detector), rows in _by_detector(calibration)),
+    ]
+
+
+def _by_detector(auroc: pd.DataFrame) -> list[tuple[tuple[str, str], pd.DataFrame]]:
+    return list(auroc.groupby(["model", "detector"]))
+
+
+def _pair_table(name: str, auroc: pd.DataFrame) -> PaperTable:
+    named = auroc.assign(row=auroc["id_dataset"] + " → " + auroc["ood_dataset"])
+    of_pairs = named.pivot(index=["seed", "batch_size", "epoch"], columns="row", values="auroc")
+    means = of_pairs.mean(axis=1, skipna=False).reset_index(name="auroc").assign(row="mean")  # NaN, not fewer pairs
+    rows = (*_rows(named, mark_best=True), *_rows(means, mark_best=False))
+    return PaperTable(f"AUROC of {name}", _columns(auroc), rows, (*_notes(auroc),), calibration=False)
+
+
+def _calibration_table(name: str, auroc: pd.DataFrame) -> PaperTable:
+    rows = (*_rows(auroc.assign(row=auroc["id_dataset"]), mark_best=False),)
+    notes = ("About 0.5 if the test set looks like the set the detector was fitted on.", *_notes(auroc))
+    title = f"Calibration of {name}: AUROC of the ID test set against the ID fit set"
+    return PaperTable(title, _columns(auroc), rows, notes, calibration=True)
+
+
+def _notes(auroc: pd.DataFrame) -> list[str]:
+    notes = ["Epoch 0 is the untrained control."] if (auroc["epoch"] == 0).any() else []
+    seeds = auroc["seed"].nunique()
+    return notes if seeds == 1 else [*notes, f"Mean ± standard deviation over {seeds} seeds."]
+
+
+def _columns(auroc: pd.DataFrame) -> tuple[tuple[int, int], ...]:
+    pairs = zip(auroc["batch_size"], auroc["epoch"], strict=True)
+    return tuple(sorted({(int(b), int(epoch)) for b, epoch in pairs}))
+
+
+def _rows(auroc: pd.DataFrame, mark_best: bool) -> list[tuple[str, tuple[Cell, ...]]]:
+    """Rows by the column "row", in order of appearance; cells by (batch_size, epoch)."""
+    columns = _columns(auroc)
+    cells = auroc.groupby(["row", "batch_size", "epoch"], sort=False)["auroc"].agg(["mean", "std"])
+    rows = []
+    for name in auroc["row"].unique():
+        row = cells.loc[name].reindex(columns)
+        best = _best(columns, row["mean"].to_numpy()) if mark_best else [False] * len(columns)
+        rows.append((str(name), tuple(map(Cell, row["mean"], row["std"], best))))
+    return rows
+
+
+def _best(columns: Sequence[tuple[int, int]], means: np.ndarray) -> list[bool]:
+    """Whether each column has the highest mean of its b, as printed."""
+    printed = np.round(means, 3)
+    highest = {b: np.nanmax(printed[[other == b for other, _ in columns]]) for b, _ in columns}
+    return [bool(value == highest[b]) for value, (b, _) in zip(printed, columns, strict=True)]
+
+
+# Renderers -----------------------------------------------------------------------------------------------------------
+
+
+def _number(value: float) -> str:
+    return "–" if np.isnan(value) else f"{value:.3f}"
+
+
+def to_markdown(tables: Sequence[PaperTable]) -> str:
+    """The tables one below the other, each with its title and notes."""
+    return "\n".join(_markdown(table) for table in tables)
+
+
+def _markdown(table: PaperTable) -> str:
+    headers = [table.header, *(f"b={b}, epoch {epoch}" for b, epoch in table.columns)]
+    rows = [[name, *map(_markdown_cell, cells)] for name, cells in table.rows]
+    alignment = ["left"] + ["right"] * len(table.columns)
+    body = tabulate(rows, headers, tablefmt="pipe", disable_numparse=True, colalign=alignment)
+    return f"### {table.title}\n\n{body}\n\n" + "".join(f"{note}  \n" for note in table.all_notes("Bold:"))
+
+
+def _markdown_cell(cell: Cell) -> str:
+    mean = f"**{_number(cell.mean)}**" if cell.best else _number(cell.mean)
+    return mean if np.isnan(cell.spread) else f"{mean} ± {_number(cell.spread)}"
+
+
+def to_html(tables: Sequence[PaperTable], title: str, summary: str = "") -> str:
+    """A page that needs no other file: the title, the summary (plain text, if any) and the tables."""
+    heading = html.escape(title)
+    summary = f"<pre>{html.escape(summary)}</pre>\n" if summary else ""
+    return (
+        f'<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n<title>{heading}</title>\n'
+        f"<style>\n{STYLE}</style>\n</head>\n<body>\n<h1>{heading}</h1>\n{summary}"
+        f"{''.join(map(_html, tables))}</body>\n</html>\n"
+    )
+
+
+def _html(table: PaperTable) -> str:
+    groups = "".join(
+        f'<th scope="colgroup" class="first" colspan="{len(table.epochs(b))}">b = {b}</th>' for b in table.batch_sizes
+    )
+    firsts = [epoch == table.epochs(b)[0] for b, epoch in table.columns]
+    epochs = "".join(
+        f'<th scope="col"{_html_class(first)}>epoch {epoch}</th>'
+        for (_, epoch), first in zip(table.columns, firsts, strict=True)
+    )
+    rows = "".join(_html_row(table, place, firsts) for place in range(len(table.rows)))
+    notes = "".join(f"<p>{html.escape(note)}</p>\n" for note in table.all_notes("Bold:"))
+    return (
+        f"<figure>\n<figcaption>{html.escape(table.title)}</figcaption>\n<table>\n<thead>\n"
+        f'<tr><th rowspan="2">{html.escape(table.header)}</th>{groups}</tr>\n<tr>{epochs}</tr>\n'
+        f"</thead>\n<tbody>\n{rows}</tbody>\n</table>\n{notes}</figure>\n"
+    )
+
+
+def _html_row(table: PaperTable, place: int, firsts: Sequence[bool]) -> str:
+    name, cells = table.rows[place]
+    kind = ' class="mean"' if not table.calibration and place == len(table.rows) - 1 else ""
+    body = "".join(
+        f"<td{_html_class(first)}>{_html_cell(cell)}</td>" for cell, first in zip(cells, firsts, strict=True)
+    )
+    return f'<tr{kind}><th scope="row">{html.escape(name)}</th>{body}</tr>\n'
+
+
+def _html_cell(cell: Cell) -> str:
+    mean = f"<b>{_number(cell.mean)}</b>" if cell.best else _number(cell.mean)
+    return mean if np.isnan(cell.spread) else f"{mean} <small>± {_number(cell.spread)}</small>"
+
+
+def _html_class(first: bool) -> str:
+    """The first column of each b stands apart."""
+    return ' class="first"' if first else ""
+
+
+def summary_text(auroc: pd.DataFrame, immature: pd.DataFrame) -> str:
+    """What a run prints at its end: AUROC by epoch (means over seeds), the calibration and the claim.
+
+    auroc, immature: what evaluation.auroc_table and evaluation.immature_table give.
+    """
+    tables = paper_tables(without_calibration(auroc))
+    notes = "\n".join(dict.fromkeys(note for table in tables for note in table.all_notes("*")))
+    return "\n\n".join([*map(_text, tables), notes, _calibration_text(auroc), immature_summary(immature)]) + "\n"
+
+
+def _text(table: PaperTable) -> str:
+    """The values of b side by side, or below each other where the terminal is too narrow."""
+    together = _text_lines(table, table.batch_sizes)
+    if max(map(len, together)) <= TEXT_WIDTH:
+        return "\n".join([table.title, *together])
+    return "\n".join([table.title, *(line for b in table.batch_sizes for line in _text_lines(table, [b]))])
+
+
+def _text_lines(table: PaperTable, batch_sizes: Sequence[int]) -> list[str]:
+    names = max(len(name) for name, _ in [*table.rows, (table.header, ())])
+    blocks = [_text_block(table, b) for b in batch_sizes]
+    first_column = ["", table.header, *(name for name, _ in table.rows)]
+    lines = zip(first_column, *blocks, strict=True)
+    return ["  ".join([name.ljust(names), *parts]).rstrip() for name, *parts in lines]
+
+
+def _text_block(table: PaperTable, batch_size: int) -> list[str]:
+    """Lines of equal width: b, the epochs, then the rows."""
+    chosen = [place for place, (b, _) in enumerate(table.columns) if b == batch_size]
+    epochs = "".join(f"{table.columns[place][1]:>6} " for place in chosen)
+    rows = [
+        "".join(f"{_number(cells[place].mean):>6}{'*' if cells[place].best else ' '}" for place in chosen)
+        for _, cells in table.rows
+    ]
+    return [f" b={batch_size}, epoch".ljust(len(epochs)), epochs, *rows]
+
+
+def _calibration_text(auroc: pd.DataFrame) -> str:
+    rows = calibration_rows(auroc)
+    covered = ((rows["auroc_low"] <= 0.5) & (rows["auroc_high"] >= 0.5)).sum()
+    span = f"{rows['auroc'].min():.3f} to {rows['auroc'].max():.3f}"
+    return f"Calibration (ID test against ID fit set): AUROC {span}, {covered} of {len(rows)} intervals hold 0.5."
