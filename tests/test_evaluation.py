@@ -305,7 +305,7 @@ def test_immature_summary_counts_verdicts_and_the_untrained_apart():
 
 
 def make_features(dataset, shift=0.0, b=1, split="test", groups=40):
-    generator = np.random.default_rng(len(dataset) + b)
+    generator = np.random.default_rng([len(dataset), len(split), b])
     norms = generator.normal([0.0, 0.0, shift], size=(groups, 3)).astype(np.float32)
     norms[:, 1] = -np.inf
     layers = ("weight", "bias", "prior")

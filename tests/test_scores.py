@@ -32,7 +32,7 @@ def files(tmp_path):
     save_features(paths["fit"], CHECKPOINT, fit.values())
     save_features(paths["test"], CHECKPOINT, [make_features(b=b, seed=2) for b in (1, 5)])
     # An OOD data set may bear the name of a split.
-    save_features(paths["ood"], CHECKPOINT, [make_features("fit", b=b, groups=30, seed=3) for b in (1, 5)])
+    save_features(paths["ood"], CHECKPOINT, [make_features("fit", b=b, groups=30, seed=10 + b) for b in (1, 5)])
     return paths
 
 
@@ -61,7 +61,7 @@ def test_every_detector_scores_every_split(files):
 def test_scores_are_those_of_the_detector_of_the_batch_size(files):
     for b in (1, 5):
         detector = fit_all(["typicality"], {b: make_features(split="fit", b=b, seed=b)})["typicality", b]
-        expected = detector.score(make_features("fit", groups=30, seed=3))
+        expected = detector.score(make_features("fit", b=b, groups=30, seed=10 + b))
         np.testing.assert_array_equal(score(files).of("typicality", b, "fit"), expected)
 
 
