@@ -1,0 +1,20 @@
+"""The study's figures, one visual language, drawn from tables and small arrays alone. Needs no torch."""
+
+from immature_ood.plots.auroc import auroc_by_cost, auroc_by_epoch, headline
+from immature_ood.plots.histograms import score_histograms
+from immature_ood.plots.images import dataset_images, samples
+from immature_ood.plots.layers import layer_heat_map
+from immature_ood.plots.saving import save
+from immature_ood.plots.training import bits_per_dim_by_epoch
+
+__all__ = [
+    "auroc_by_cost",
+    "auroc_by_epoch",
+    "bits_per_dim_by_epoch",
+    "dataset_images",
+    "headline",
+    "layer_heat_map",
+    "samples",
+    "save",
+    "score_histograms",
+]

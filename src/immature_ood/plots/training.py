@@ -1,0 +1,66 @@
+"""How well the models fit, as training goes on."""
+
+import math
+from typing import Any
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from immature_ood.plots.rows import across_seeds, of_id_dataset, once, one_model
+from immature_ood.plots.style import leave_empty, legend, panels, styled, title, zero_and_log
+
+__all__ = ["bits_per_dim_by_epoch"]
+
+MOST_COLUMNS = 4  # of panels
+CURVES: dict[str, dict[str, Any]] = {
+    "train_bits_per_dim": {"color": "0.5", "linestyle": "--"},
+    "fit_bits_per_dim": {"color": "#0072B2", "linestyle": "-"},
+}
+KEPT: dict[str, Any] = {"color": "#0072B2", "linestyle": "", "marker": "o"}
+
+
+@styled
+def bits_per_dim_by_epoch(log: pd.DataFrame, table: pd.DataFrame) -> Figure:
+    """Bits per dimension of the training and of the held-out fit images against epoch; a panel for each ID data set.
+
+    log: one row an (id_dataset, model, seed, epoch), with train_bits_per_dim (NaN at epoch 0) and fit_bits_per_dim.
+    table: the table of AUROCs, whose epochs are the kept ones and marked here. Both of one model.
+    """
+    id_datasets = once(one_model(log)["id_dataset"])
+    rows = math.ceil(len(id_datasets) / MOST_COLUMNS)
+    figure, axes = panels(rows, math.ceil(len(id_datasets) / rows), panel_height=1.5, sharey=False)
+    kept = sorted(set(one_model(table)["epoch"]))
+    for id_dataset, panel in zip(id_datasets, axes.flat, strict=False):
+        _panel(panel, of_id_dataset(log, id_dataset), kept)
+        panel.set_title(f"ID {id_dataset}")
+    for place in range(len(id_datasets), axes.size):
+        leave_empty(axes, place)
+    zero_and_log(axes[0, 0], set(log["epoch"]), {epoch: str(epoch) for epoch in kept})
+    for panel in axes[:, 0]:
+        panel.set_ylabel("bits per dimension")
+    title(figure, "How well the models fit: training and held-out images of the ID set")
+    legend(figure, _handles(several_seeds=log["seed"].nunique() > 1), "training epoch")
+    return figure
+
+
+def _panel(axes: Axes, rows: pd.DataFrame, kept: list[int]) -> None:
+    """The mean over seeds of each curve, with a thin line for each seed if there are several."""
+    for column, look in CURVES.items():
+        seeds = across_seeds(rows, "epoch", column)
+        mean = seeds.mean(axis=1, skipna=False)
+        for seed in seeds if seeds.shape[1] > 1 else ():
+            axes.plot(seeds.index, seeds[seed], color=look["color"], linewidth=0.4, alpha=0.7, label=f"_seed {seed}")
+        axes.plot(mean.index, mean, **look, label=column)
+    marked = mean[mean.index.isin(kept)]  # of the last curve, the fit images
+    axes.plot(marked.index, marked, **KEPT, label="kept")
+    axes.plot(marked[marked.index == 0], **KEPT, markerfacecolor="white", label="_untrained")
+
+
+def _handles(several_seeds: bool) -> list[Line2D]:
+    train, fit = (Line2D([], [], **look) for look in CURVES.values())
+    train.set_label("training images (mean of the epoch)")
+    fit.set_label("held-out fit images")
+    handles = [train, fit, Line2D([], [], **KEPT, label="kept checkpoint")]
+    return [*handles, Line2D([], [], color="0.5", linewidth=0.4, label="one seed")] if several_seeds else handles
