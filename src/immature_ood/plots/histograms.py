@@ -35,7 +35,7 @@ def score_histograms(scores: Scores, id_dataset: str, detector: str, batch_size:
     interquartile range of its ID test scores: linear within one IQR, logarithmic beyond, and all panels share the axis.
     Scores that are not finite or beyond the view are counted in the panel; bars are shares of all groups.
     """
-    spread = {epoch: _in_id_spreads(sets) for epoch, sets in scores.items()}
+    spread = {epoch: _in_id_spreads(scores[epoch]) for epoch in sorted(scores)}
     ood_datasets = once(name for sets in scores.values() for name in sets if name != "test")
     edges = _edges([values for sets in spread.values() for values in sets.values()])
     colour = looks_of([detector])[detector].colour

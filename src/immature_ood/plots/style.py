@@ -131,7 +131,6 @@ def styled(figure_function: Callable[Arguments, Figure]) -> Callable[Arguments, 
             for axes in figure.axes:
                 _thin_labels(axes.xaxis)
                 _thin_labels(axes.yaxis)
-            figure.draw_without_rendering()
             figure.set_layout_engine("none")
         return figure
 
@@ -183,7 +182,7 @@ def leave_empty(axes: np.ndarray, place: int) -> None:
 
 def title(figure: Figure, text: str) -> None:
     """What the figure shows, above it at the left, broken into lines that fit."""
-    figure.suptitle(_fitted(figure, text, character=0.064), x=0.01, horizontalalignment="left")
+    figure.suptitle(_fitted(figure, text, character=0.068), x=0.01, horizontalalignment="left")
 
 
 def legend(figure: Figure, handles: Sequence[Artist], axis_label: str) -> None:

@@ -1,0 +1,578 @@
+"""The figures: what they draw is what the tables hold, for usual and for awkward tables."""
+
+import hashlib
+import itertools
+import json
+import os
+import subprocess
+import sys
+
+import matplotlib
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.figure import Figure
+from matplotlib.text import Text
+
+from immature_ood import plots, registry
+from immature_ood.plots.style import looks_of
+from immature_ood.storage import StorageError
+
+EPOCHS = (0, 1, 2, 4, 8, 16)
+DETECTORS = ("gradient_norms", "likelihood", "typicality")
+DATASETS = ("digits", "photos", "glyphs")
+
+
+def auroc_table(
+    id_datasets=DATASETS, ood_datasets=DATASETS, epochs=EPOCHS, seeds=(0,), batch_sizes=(1, 5), detectors=DETECTORS
+):
+    """A table like the study's: AUROCs at 1, below chance and between; intervals wider for b = 5; calibration."""
+    generator = np.random.default_rng(0)
+    rows = []
+    for case in itertools.product(id_datasets, ood_datasets, seeds, epochs, batch_sizes, detectors):
+        id_dataset, ood_dataset, seed, epoch, b, detector = case
+        pinned = detector == "gradient_norms" and b == 5 and ood_dataset == "photos"
+        level = {"gradient_norms": 0.93, "likelihood": 0.3, "typicality": 0.7}.get(detector, 0.55)
+        drift = 0.06 * np.log1p(epoch) * (-1 if detector == "typicality" else 1)
+        auroc = 1.0 if pinned else float(np.clip(level - 0.15 + drift + 0.02 * generator.normal(), 0, 1))
+        half = 0.0 if pinned else 0.02 * np.sqrt(b)
+        measures = {
+            f"{name}{end}": float(np.clip(auroc + sign * half, 0, 1))
+            for name in ("auroc", "aupr", "fpr95")
+            for end, sign in (("", 0), ("_low", -1), ("_high", 1))
+        }
+        rows.append(
+            {"id_dataset": id_dataset, "ood_dataset": ood_dataset, "model": "glow", "seed": seed, "epoch": epoch}
+            | {"batch_size": b, "detector": detector, **measures, "bits_per_dim": 4.0, "dead_layers": 2}
+            | {"images_seen": 3000 * epoch, "train_seconds": epoch * 14.3 + seed}
+        )
+    return pd.DataFrame(rows)
+
+
+def training_log(id_datasets=DATASETS, last=16, seeds=(0,)):
+    """A training log: bits/dim falling, the fit set's rising again late; no training value at epoch 0."""
+    rows = [
+        {"id_dataset": name, "model": "glow", "seed": seed, "epoch": epoch, "images_per_second": 210.0}
+        | {"train_bits_per_dim": (2 + i + 4 / (1 + epoch) + 0.05 * seed) if epoch else np.nan}
+        | {"fit_bits_per_dim": 2.1 + i + 4 / (1 + epoch) + 0.02 * epoch + 0.05 * seed}
+        for i, name in enumerate(id_datasets)
+        for seed in seeds
+        for epoch in range(last + 1)
+    ]
+    return pd.DataFrame(rows)
+
+
+def score_sets(epochs=EPOCHS, ood_datasets=("photos", "glyphs")):
+    """Scores with tails of six decades, some infinite."""
+    generator = np.random.default_rng(1)
+    sets = {}
+    for epoch in epochs:
+        test = generator.lognormal(3, 1 + 0.1 * epoch, 500)
+        test[0] = np.inf
+        sets[epoch] = {"test": test}
+        for i, name in enumerate(ood_datasets):
+            sets[epoch][name] = generator.lognormal(4 + 2 * i + 0.3 * epoch, 1.2, 500)
+            sets[epoch][name][: 5 * epoch * i] = np.inf
+    return sets
+
+
+def glow_layers(blocks=2, steps=4):
+    """Layer names of a Glow, 14 a step."""
+    parts = ("actnorm.bias", "actnorm.log_scale", "mixing.lower", "mixing.upper", "mixing.log_diagonal")
+    coupling = [
+        f"coupling.{part}.{kind}" for part in ("first", "second", "last") for kind in ("weight", "bias", "scale")
+    ]
+    names = [
+        f"blocks.{block}.steps.{step}.{part}"
+        for block in range(blocks)
+        for step in range(steps)
+        for part in (*parts, *coupling)
+    ]
+    return [
+        *names,
+        *(f"blocks.{block}.split.{kind}" for block in range(blocks - 1) for kind in ("weight", "bias")),
+        "prior.mean",
+        "prior.log_scale",
+    ]
+
+
+def layer_table(layers, id_datasets=("digits",), ood_datasets=("photos", "glyphs"), epochs=EPOCHS, seeds=(0,)):
+    """AUROC by layer; every seventh layer is dead before training."""
+    generator = np.random.default_rng(2)
+    rows = [
+        {"id_dataset": a, "ood_dataset": o, "model": "glow", "seed": s, "epoch": e, "batch_size": b, "layer": layer}
+        | {
+            "auroc": np.nan
+            if e == 0 and k % 7 == 0
+            else float(np.clip(generator.normal(0.4 + k / len(layers) / 2, 0.1), 0, 1))
+        }
+        for a, o, s, e, b in itertools.product(id_datasets, ood_datasets, seeds, epochs, (1, 5))
+        for k, layer in enumerate(layers)
+    ]
+    return pd.DataFrame(rows)
+
+
+def random_images(count=20, channels=1, side=28):
+    return np.random.default_rng(3).integers(0, 256, (count, channels, side, side), dtype=np.uint8)
+
+
+def line_of(axes, label):
+    """The one line of that label, as (x, y)."""
+    (line,) = [line for line in axes.get_lines() if line.get_label() == label]
+    return np.asarray(line.get_xdata(), dtype=float), np.asarray(line.get_ydata(), dtype=float)
+
+
+def rows_of(table, **wanted):
+    return table[np.logical_and.reduce([table[column] == value for column, value in wanted.items()])]
+
+
+def panel_titled(figure, text):
+    (axes,) = [axes for axes in figure.axes if axes.get_title() == text]
+    return axes
+
+
+def saved(figure, tmp_path, suffix=".svg"):
+    path = tmp_path / f"figure{suffix}"
+    plots.save(figure, path)
+    return path.read_bytes()
+
+
+FIVE = ("svhn", "celeba", "gtsrb", "cifar10", "imagenet32")
+LATE = (1, 10, 50, 100, 150, 250)
+FIGURES = {
+    "epochs": lambda: plots.auroc_by_epoch(auroc_table(), "digits"),
+    "epochs, one OOD set": lambda: plots.auroc_by_epoch(auroc_table(ood_datasets=("photos",)), "digits"),
+    "epochs, one checkpoint, one b": lambda: plots.auroc_by_epoch(auroc_table(epochs=(4,), batch_sizes=(5,)), "digits"),
+    "epochs, four OOD sets, three seeds, more detectors": lambda: plots.auroc_by_epoch(
+        auroc_table(("svhn",), FIVE, LATE, (0, 1, 2), detectors=(*DETECTORS, "waic", "complexity")), "svhn"
+    ),
+    "cost": lambda: plots.auroc_by_cost(auroc_table(), "digits"),
+    "cost, four OOD sets": lambda: plots.auroc_by_cost(auroc_table(("svhn",), FIVE, (0, *LATE)), "svhn"),
+    "cost, untrained only": lambda: plots.auroc_by_cost(auroc_table(epochs=(0,)), "digits"),
+    "headline": lambda: plots.headline(auroc_table()),
+    "headline, one pair": lambda: plots.headline(auroc_table(("digits",), ("photos",), epochs=(0,), batch_sizes=(1,))),
+    "headline, without gradient norms": lambda: plots.headline(auroc_table(detectors=("likelihood",))),
+    "headline, 20 pairs": lambda: plots.headline(auroc_table(FIVE, FIVE, LATE)),
+    "histograms": lambda: plots.score_histograms(score_sets(), "digits", "gradient_norms", 5),
+    "histograms, one panel": lambda: plots.score_histograms(score_sets((8,), ("photos",)), "digits", "typicality", 1),
+    "bits": lambda: plots.bits_per_dim_by_epoch(training_log(), auroc_table()),
+    "bits, five ID sets, three seeds": lambda: plots.bits_per_dim_by_epoch(
+        training_log(FIVE, 250, (0, 1, 2)), auroc_table(FIVE, FIVE, (0, *LATE), (0, 1, 2))
+    ),
+    "bits, untrained only": lambda: plots.bits_per_dim_by_epoch(
+        training_log(("digits",), 0), auroc_table(("digits",), epochs=(0,))
+    ),
+    "layers": lambda: plots.layer_heat_map(layer_table(glow_layers()), "digits", 5),
+    "layers, few": lambda: plots.layer_heat_map(layer_table(glow_layers()[:9], seeds=(0, 1)), "digits", 1, "photos"),
+    "layers, one cell": lambda: plots.layer_heat_map(layer_table(["prior"], epochs=(0,)), "digits", 5, "glyphs"),
+    "layers, as many as the paper's": lambda: plots.layer_heat_map(
+        layer_table(glow_layers(3, 32), ood_datasets=FIVE[:4], epochs=(0, 1)), "digits", 5
+    ),
+    "samples": lambda: plots.samples(random_images(), {epoch: random_images(16) for epoch in EPOCHS}),
+    "samples, RGB, few": lambda: plots.samples(random_images(9, 3, 32), {4: random_images(2, 3, 32)}),
+    "data sets": lambda: plots.dataset_images({name: random_images() for name in DATASETS}),
+}
+
+
+@pytest.fixture(scope="module", params=FIGURES)
+def words(request):
+    """What can be read in a figure, each with its (left, bottom, right, top), and the size of the figure in pixels."""
+    figure = FIGURES[request.param]()
+    assert isinstance(figure, Figure)
+    unseen = [
+        axis for axes in figure.axes for axis in (axes.xaxis, axes.yaxis) if not (axes.axison and axis.get_visible())
+    ]
+    hidden = {text for axis in unseen for text in axis.findobj(Text)}
+    texts = [text for text in figure.findobj(Text) if text.get_visible() and text.get_text() and text not in hidden]
+    boxes = np.array([text.get_window_extent().extents for text in texts])
+    return [text.get_text() for text in texts], boxes, figure.bbox.size
+
+
+def test_no_words_are_cut_off_at_the_edges_of_the_figure(words):
+    texts, boxes, size = words
+    cut = (boxes[:, :2] < 0).any(axis=1) | (boxes[:, 2:] > size).any(axis=1)
+    assert not [texts[i] for i in np.flatnonzero(cut)]
+
+
+def test_no_words_run_into_one_another(words):
+    texts, boxes, _ = words
+    low = np.maximum(boxes[:, None, :2], boxes[None, :, :2])
+    high = np.minimum(boxes[:, None, 2:], boxes[None, :, 2:])
+    clash = (high - low > 1).all(axis=2)  # pixels
+    assert not [(texts[i], texts[j]) for i, j in np.argwhere(np.triu(clash, 1))]
+
+
+@pytest.mark.parametrize(("draw", "x"), [(plots.auroc_by_epoch, "epoch"), (plots.auroc_by_cost, "images_seen")])
+def test_a_curve_is_the_tables_column_and_its_band_the_interval(draw, x):
+    shuffled = auroc_table().sample(frac=1, random_state=0)
+    table = pd.concat(
+        [rows_of(shuffled, batch_size=b, ood_dataset=ood) for b in (1, 5) for ood in ("photos", "glyphs")]
+    )
+    axes = draw(table, "digits").axes  # (1, photos), (1, glyphs), (5, photos), (5, glyphs)
+    cases = itertools.product((1, 5), ("photos", "glyphs"))
+    for (panel, (b, ood)), detector in itertools.product(zip(axes, cases, strict=False), DETECTORS):
+        rows = rows_of(table, id_dataset="digits", ood_dataset=ood, batch_size=b, detector=detector)
+        rows = rows.sort_values("epoch")
+        xs, ys = line_of(panel, detector)
+        np.testing.assert_array_equal(xs, rows[x])
+        np.testing.assert_array_equal(ys, rows["auroc"])
+        corners = {tuple(corner) for corner in band_of(panel, looks_of([detector])[detector].colour)}
+        bounds = [*zip(rows[x], rows["auroc_low"], strict=True), *zip(rows[x], rows["auroc_high"], strict=True)]
+        assert {*bounds} <= corners
+
+
+def band_of(axes, colour):
+    """The corners of the one area filled with that colour."""
+    wanted = matplotlib.colors.to_rgb(colour)
+    (area,) = [area for area in axes.collections if tuple(area.get_facecolor()[0, :3]) == wanted]
+    return area.get_paths()[0].vertices
+
+
+def test_several_seeds_are_a_mean_with_a_line_each_and_no_band():
+    table = auroc_table(seeds=(3, 4, 5), batch_sizes=(1,), ood_datasets=("glyphs",))
+    panel = plots.auroc_by_epoch(table, "digits").axes[0]
+    rows = rows_of(table, id_dataset="digits", detector="likelihood")
+    np.testing.assert_allclose(line_of(panel, "likelihood")[1], rows.groupby("epoch")["auroc"].mean())
+    blue = [line for line in panel.get_lines() if line.get_color() == looks_of(["likelihood"])["likelihood"].colour]
+    by_seed = {line.get_label(): line.get_ydata() for line in blue}
+    for seed in (3, 4, 5):
+        np.testing.assert_array_equal(by_seed[f"_seed {seed}"], rows_of(rows, seed=seed)["auroc"])
+    assert not panel.collections
+
+
+def test_the_mean_is_missing_where_a_seed_is():
+    table = auroc_table(("digits",), ("glyphs",), seeds=(0, 1), batch_sizes=(1,))
+    partial = table[(table["seed"] == 0) | (table["epoch"] != 4)]
+    mean = line_of(plots.auroc_by_epoch(partial, "digits").axes[0], "likelihood")[1]
+    np.testing.assert_array_equal(np.isnan(mean), [epoch == 4 for epoch in EPOCHS])
+
+
+@pytest.mark.parametrize("epochs", [EPOCHS, (1, 2)])
+def test_the_untrained_control_is_hollow_and_explained(epochs):
+    figure = plots.auroc_by_epoch(auroc_table(epochs=epochs), "digits")
+    hollow = [line for line in figure.axes[0].get_lines() if line.get_markerfacecolor() == "white"]
+    assert {x for line in hollow for x in line.get_xdata()} == {0} & {*epochs}
+    legend = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert ("untrained" in legend) == (0 in epochs)
+
+
+def test_cost_tells_the_time_above():
+    figure = plots.auroc_by_cost(auroc_table(), "digits")
+    above = figure.axes[4].get_xticklabels()
+    assert [label.get_text() for label in above] == ["0", "14 s", "29 s", "57 s", "1.9 min", "3.8 min"]
+
+
+@pytest.mark.parametrize(
+    "draw", [plots.headline, lambda t: plots.auroc_by_epoch(t, "digits"), lambda t: plots.auroc_by_cost(t, "digits")]
+)
+def test_calibration_rows_are_not_drawn(draw, tmp_path):
+    table = auroc_table(DATASETS[:2], DATASETS[:2], epochs=(0, 4), detectors=DETECTORS[:1])
+    pairs = table[table["id_dataset"] != table["ood_dataset"]]
+    assert len(pairs) < len(table)
+    assert saved(draw(table), tmp_path) == saved(draw(pairs), tmp_path)
+
+
+def test_headline_has_a_panel_a_pair_with_gradient_norms_at_both_batch_sizes():
+    table = auroc_table()
+    figure = plots.headline(table)
+    pairs = [f"{a} → {b}" for a in DATASETS for b in DATASETS if a != b]
+    assert sorted(axes.get_title() for axes in figure.axes) == sorted(pairs)
+    panel = panel_titled(figure, "photos → glyphs")
+    rows = rows_of(table, id_dataset="photos", ood_dataset="glyphs")
+    for label, b, detector in (
+        ("gradient_norms, b = 1", 1, "gradient_norms"),
+        ("gradient_norms", 5, "gradient_norms"),
+        ("likelihood", 5, "likelihood"),
+        ("typicality", 5, "typicality"),
+    ):
+        np.testing.assert_array_equal(line_of(panel, label)[1], rows_of(rows, batch_size=b, detector=detector)["auroc"])
+
+
+def test_a_table_with_gaps_is_drawn_with_gaps():
+    table = auroc_table()
+    table = table[(table["id_dataset"] != "digits") | (table["ood_dataset"] != "photos")]
+    table = table[(table["id_dataset"] != "photos") | (table["detector"] != "typicality")]
+    figure = plots.headline(table)
+    assert sum(axes.axison for axes in figure.axes) == 5
+    assert len(line_of(panel_titled(figure, "photos → glyphs"), "typicality")[0]) == 0
+
+
+def test_undefined_aurocs_leave_a_gap():
+    table = auroc_table(batch_sizes=(1,))
+    columns = ["auroc", "auroc_low", "auroc_high"]
+    table.loc[(table["epoch"] == 2) & (table["detector"] == "likelihood"), columns] = np.nan
+    ys = line_of(plots.auroc_by_epoch(table, "digits").axes[0], "likelihood")[1]
+    np.testing.assert_array_equal(np.isnan(ys), [epoch == 2 for epoch in EPOCHS])
+
+
+@pytest.mark.parametrize(
+    "draw",
+    [
+        plots.headline,
+        lambda table: plots.auroc_by_epoch(table, "digits"),
+        lambda table: plots.auroc_by_cost(table, "digits"),
+        lambda table: plots.bits_per_dim_by_epoch(training_log(), table),
+        lambda table: plots.layer_heat_map(table.assign(layer="prior"), "digits", 1),
+    ],
+)
+def test_models_are_never_averaged(draw):
+    table = auroc_table()
+    with pytest.raises(ValueError, match="glow, deep: pass the rows of one"):
+        draw(pd.concat([table, table.assign(model="deep")]))
+
+
+def test_an_unknown_id_set_names_those_there_are():
+    with pytest.raises(ValueError, match="'digit'; the table has: digits, photos, glyphs"):
+        plots.auroc_by_epoch(auroc_table(), "digit")
+
+
+def test_a_table_of_calibration_alone_cannot_be_drawn():
+    with pytest.raises(ValueError, match="nothing to draw"):
+        plots.headline(auroc_table(("digits",), ("digits",)))
+
+
+# Histograms ----------------------------------------------------------------------------------------------------------
+
+
+def shares_of(axes):
+    """The heights of (ID, OOD) bars and their common edges."""
+    (ood, ident) = sorted((patch for patch in axes.patches), key=lambda patch: patch.get_fill())
+    return ident.get_data().values, ood.get_data().values, ident.get_data().edges
+
+
+def test_every_score_is_in_a_bar_or_counted_as_outside():
+    scores = score_sets()
+    panels = plots.score_histograms(scores, "digits", "gradient_norms", 5).axes
+    for panel, (name, epoch) in zip(panels, itertools.product(("photos", "glyphs"), EPOCHS), strict=True):
+        in_bars = [round(500 * shares.sum()) for shares in shares_of(panel)[:2]]
+        note = "".join(text.get_text() for text in panel.texts)
+        outside = {
+            word: int(count) for count, word in (part.split() for part in note.removeprefix("outside: ").split(", "))
+        }
+        assert in_bars == [500 - outside.get("ID", 0), 500 - outside.get("OOD", 0)]
+        assert outside["ID"] >= 1
+        assert outside.get("OOD", 0) >= np.isinf(scores[epoch][name]).sum()
+
+
+def test_bars_count_scores_in_spreads_of_the_id_scores():
+    test, ood = np.linspace(10, 14, 101), np.linspace(20, 40, 101)  # median 12, interquartile range 2
+    panel = plots.score_histograms({1: {"test": test, "photos": ood}}, "digits", "likelihood", 1).axes[0]
+    id_shares, ood_shares, edges = shares_of(panel)
+    np.testing.assert_allclose(id_shares, np.histogram((test - 12) / 2, edges)[0] / 101)
+    np.testing.assert_allclose(ood_shares, np.histogram((ood - 12) / 2, edges)[0] / 101)
+    assert not panel.texts
+
+
+def test_histograms_are_ordered_by_epoch_and_share_their_axis():
+    scores = score_sets((8, 0, 2))
+    figure = plots.score_histograms(scores, "digits", "gradient_norms", 5)
+    assert [axes.get_title() for axes in figure.axes[:3]] == ["untrained", "epoch 2", "epoch 8"]
+    assert len({axes.get_xlim() for axes in figure.axes}) == 1
+
+
+@pytest.mark.parametrize("test", [np.full(20, np.inf), np.zeros(20), np.full(20, np.nan)], ids=["inf", "equal", "nan"])
+@pytest.mark.parametrize("ood", [np.full(20, np.inf), np.zeros(20), np.linspace(-1e12, 1e12, 20)])
+def test_degenerate_scores_are_drawn_or_counted(test, ood):
+    panel = plots.score_histograms({0: {"test": test, "photos": ood}}, "digits", "likelihood", 1).axes[0]
+    finite = [np.isfinite(scores).sum() for scores in (test, ood)]
+    in_bars = [round(20 * shares.sum()) for shares in shares_of(panel)[:2]]
+    assert [count <= most for count, most in zip(in_bars, finite, strict=True)] == [True, True]
+    assert in_bars == [20, 20] or panel.texts
+
+
+# Training ------------------------------------------------------------------------------------------------------------
+
+
+def test_bits_per_dim_are_the_logs_and_kept_epochs_are_marked():
+    log = training_log()
+    figure = plots.bits_per_dim_by_epoch(log, auroc_table())
+    panel = panel_titled(figure, "ID photos")
+    rows = rows_of(log, id_dataset="photos")
+    for column in ("train_bits_per_dim", "fit_bits_per_dim"):
+        xs, ys = line_of(panel, column)
+        np.testing.assert_array_equal(xs, rows["epoch"])
+        np.testing.assert_array_equal(ys, rows[column])
+    xs, ys = line_of(panel, "kept")
+    np.testing.assert_array_equal(xs, EPOCHS)
+    np.testing.assert_array_equal(ys, rows["fit_bits_per_dim"][rows["epoch"].isin(EPOCHS)])
+
+
+def test_bits_per_dim_of_several_seeds_are_a_mean_with_a_line_each():
+    log = training_log(("digits",), seeds=(0, 1))
+    panel = plots.bits_per_dim_by_epoch(log, auroc_table(seeds=(0, 1))).axes[0]
+    np.testing.assert_allclose(
+        line_of(panel, "fit_bits_per_dim")[1], log.groupby("epoch")["fit_bits_per_dim"].mean(), rtol=1e-12
+    )
+    assert sum(line.get_label() == "_seed 1" for line in panel.get_lines()) == 2  # of training and of fit images
+
+
+# Layers --------------------------------------------------------------------------------------------------------------
+
+
+def test_the_heat_map_is_the_table_with_dead_layers_masked():
+    layers = ["top.weight", "blocks.0.bias", "a.scale"]  # neither sorted nor alike
+    table = layer_table(layers, seeds=(0, 1)).sort_values("epoch", kind="stable", ascending=False)
+    figure = plots.layer_heat_map(table, "digits", 5)
+    cells = panel_titled(figure, "OOD glyphs").images[0].get_array()
+    rows = rows_of(table, ood_dataset="glyphs", batch_size=5)
+    for (k, layer), (e, epoch) in itertools.product(enumerate(layers), enumerate(EPOCHS)):
+        mean = rows_of(rows, layer=layer, epoch=epoch)["auroc"].mean(skipna=False)
+        assert cells.mask[k, e] == np.isnan(mean)
+        assert cells.mask[k, e] or cells[k, e] == pytest.approx(mean)
+    assert cells.mask.any()
+    image = panel_titled(figure, "OOD glyphs").images[0]
+    assert image.norm(0.5) == 0.5  # the middle of the diverging colours is chance
+
+
+def test_a_layer_dead_for_one_seed_is_masked():
+    table = layer_table(["a", "b"], seeds=(0, 1), epochs=(1,))
+    table.loc[(table["layer"] == "b") & (table["seed"] == 1), "auroc"] = np.nan
+    cells = plots.layer_heat_map(table, "digits", 5).axes[0].images[0].get_array()
+    np.testing.assert_array_equal(cells.mask[:, 0], [False, True])
+
+
+def shown_labels(axis):
+    return [label.get_text() for label in axis.get_majorticklabels()]
+
+
+def test_few_layers_are_all_named_and_many_by_the_part_they_belong_to():
+    few = glow_layers()[:20]
+    assert shown_labels(plots.layer_heat_map(layer_table(few), "digits", 5).axes[0].yaxis) == few
+    figure = plots.layer_heat_map(layer_table(glow_layers(3, 32), epochs=(1,)), "digits", 5)
+    assert {"blocks.0.steps", "blocks.1.steps", "blocks.2.steps"} <= {*shown_labels(figure.axes[0].yaxis)}
+    assert len(shown_labels(figure.axes[0].yaxis)) < 10
+
+
+def test_one_ood_set_can_be_chosen():
+    figure = plots.layer_heat_map(layer_table(glow_layers()[:5]), "digits", 5, "glyphs")
+    assert [axes.get_title() for axes in figure.axes if axes.images and axes.get_title()] == ["OOD glyphs"]
+
+
+@pytest.mark.parametrize(("b", "ood_dataset"), [(3, None), (5, "glyph")])
+def test_a_heat_map_of_nothing_is_refused(b, ood_dataset):
+    with pytest.raises(ValueError, match=r"ID digits has: b = \[1, 5\], OOD \['photos', 'glyphs'\]"):
+        plots.layer_heat_map(layer_table(["prior"]), "digits", b, ood_dataset)
+
+
+# Images --------------------------------------------------------------------------------------------------------------
+
+
+def strips_of(figure):
+    return {axes.get_ylabel(): np.asarray(axes.images[0].get_array()) for axes in figure.axes}
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_images_are_shown_as_they_are(channels):
+    real, drawn = random_images(20, channels, 32), random_images(20, channels, 32)[::-1]
+    strips = strips_of(plots.samples(real, {4: drawn[:3], 0: drawn[3:5]}))
+    assert [*strips] == ["real", "untrained", "epoch 4"]
+    for name, images in {"real": real, "untrained": drawn[3:5], "epoch 4": drawn[:3]}.items():
+        for i, image in enumerate(images[: min(len(images), 3)]):
+            shown = strips[name][:, i * (32 + 2) : i * (32 + 2) + 32]
+            np.testing.assert_array_equal(shown, np.broadcast_to(image.transpose(1, 2, 0), (32, 32, 3)))
+
+
+def test_epochs_without_samples_are_left_out():
+    strips = strips_of(plots.samples(random_images(), {0: random_images(0), 1: random_images(2)}))
+    assert [*strips] == ["real", "epoch 1"]
+
+
+def test_data_sets_are_in_the_order_given():
+    assert [*strips_of(plots.dataset_images({"b": random_images(), "a": random_images(1)}))] == ["b", "a"]
+
+
+@pytest.mark.parametrize(
+    "images", [np.zeros((2, 1, 4, 4)), np.zeros((2, 2, 4, 4), np.uint8), np.zeros((4, 4), np.uint8)]
+)
+def test_what_are_no_images_is_refused(images):
+    with pytest.raises(ValueError, match="faces: images must be uint8"):
+        plots.dataset_images({"faces": images})
+
+
+def test_no_images_at_all_are_refused():
+    with pytest.raises(ValueError, match="no images"):
+        plots.dataset_images({"faces": random_images(0)})
+
+
+# Style and files -----------------------------------------------------------------------------------------------------
+
+
+def test_detectors_look_different_in_colour_line_and_marker():
+    looks = looks_of([*registry.names("detectors"), "waic", "complexity"])
+    for part in ("colour", "line", "marker"):
+        assert len({getattr(look, part) for look in looks.values()}) == len(looks)
+
+
+@pytest.mark.parametrize("detector", registry.names("detectors"))
+def test_a_registered_detector_looks_alike_in_all_figures(detector):
+    assert looks_of([detector])[detector] == looks_of([*registry.names("detectors")])[detector]
+
+
+def test_the_order_of_the_detectors_does_not_matter():
+    others = ["waic", "complexity", "regret", "ratio", "background", "ensemble"]
+    assert [*looks_of([*others, *DETECTORS])] == [*DETECTORS, *sorted(others)]
+    assert looks_of(others) == looks_of(others[::-1])
+
+
+START = {".png": b"\x89PNG", ".pdf": b"%PDF", ".svg": b"<?xml"}
+
+
+@pytest.mark.parametrize("suffix", START)
+@pytest.mark.parametrize("name", ["headline, one pair", "histograms, one panel", "layers, one cell"])
+def test_equal_figures_are_equal_files(name, suffix, tmp_path):
+    first = FIGURES[name]()
+    content = saved(first, tmp_path, suffix)
+    assert content.startswith(START[suffix])
+    assert saved(first, tmp_path, suffix) == content
+    assert saved(FIGURES[name](), tmp_path, suffix) == content
+    assert b"CreationDate" not in content  # equal only within a second
+    assert b"dc:date" not in content
+    assert [path.name for path in tmp_path.iterdir()] == [f"figure{suffix}"]
+
+
+def test_a_png_has_200_pixels_an_inch(tmp_path):
+    figure = plots.dataset_images({"digits": random_images()})
+    content = saved(figure, tmp_path, ".png")
+    assert int.from_bytes(content[16:20]) == 7 * 200
+
+
+def test_the_users_settings_are_neither_used_nor_changed(tmp_path):
+    plain = saved(FIGURES["cost, untrained only"](), tmp_path)
+    with matplotlib.rc_context({"font.size": 20, "axes.facecolor": "red", "svg.hashsalt": "other"}):
+        before = dict(matplotlib.rcParams)
+        assert saved(FIGURES["cost, untrained only"](), tmp_path) == plain
+        assert dict(matplotlib.rcParams) == before
+
+
+@pytest.mark.parametrize("name", ["figure.jpg", "figure"])
+def test_an_unsupported_suffix_names_the_supported_ones(name, tmp_path):
+    figure = plots.dataset_images({"digits": random_images(2)})
+    with pytest.raises(ValueError, match=r"figure.*: figures are saved as \.png, \.pdf, \.svg"):
+        plots.save(figure, tmp_path / name)
+    assert not [*tmp_path.iterdir()]
+
+
+def test_a_file_that_cannot_be_written_is_named_and_nothing_is_left(tmp_path):
+    (tmp_path / "figure.png").mkdir()
+    with pytest.raises(StorageError, match=r"cannot write .*figure\.png"):
+        plots.save(plots.dataset_images({"digits": random_images(2)}), tmp_path / "figure.png")
+    assert [path.name for path in tmp_path.iterdir()] == ["figure.png"]
+
+
+PROGRAM = """
+import hashlib, json, sys
+import numpy as np
+from immature_ood import plots
+heavy = sorted({"torch", "matplotlib.pyplot", "sklearn"} & set(sys.modules))
+plots.save(plots.dataset_images({"a": np.zeros((2, 1, 8, 8), np.uint8)}), sys.argv[1])
+print(json.dumps([heavy, hashlib.sha256(open(sys.argv[1], "rb").read()).hexdigest()]))
+"""
+
+
+def test_another_process_writes_the_same_bytes_and_needs_no_torch(tmp_path):
+    path = tmp_path / "figure.svg"
+    environment = {**os.environ, "PYTHONHASHSEED": "7"}
+    command = [sys.executable, "-c", PROGRAM, str(path)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    here = saved(plots.dataset_images({"a": np.zeros((2, 1, 8, 8), np.uint8)}), tmp_path)
+    assert json.loads(done.stdout) == [[], hashlib.sha256(here).hexdigest()]
