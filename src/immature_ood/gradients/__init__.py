@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -10,10 +11,12 @@ from torch import Tensor
 
 from immature_ood.dequantisation import dequantise, fixed_noise
 from immature_ood.features import Features
-from immature_ood.gradients.generic import per_image_norms
+from immature_ood.gradients.closed_form import ClosedForm, uncovered
+from immature_ood.gradients.generic import Generic
 from immature_ood.models import DensityModel
+from immature_ood.registry import did_you_mean
 
-__all__ = ["LayerNorms", "extract", "layer_norms"]
+__all__ = ["ENGINES", "Engine", "LayerNorms", "extract", "layer_norms", "make_engine"]
 
 
 @dataclass(frozen=True)
@@ -28,17 +31,37 @@ class LayerNorms:
     log_prob: Tensor
 
 
-def layer_norms(model: DensityModel, x: Tensor, batch_sizes: Sequence[int]) -> dict[int, LayerNorms]:
+class Engine(Protocol):
+    """Squared gradient norms of one model's layers, and log p."""
+
+    def __call__(self, x: Tensor, batch_sizes: Sequence[int]) -> tuple[dict[int, Tensor], Tensor]:
+        """x (N, C, H, W) → squared norms (N / b, layers) for each b, and log p (N,) in nats."""
+
+
+ENGINES: dict[str, Callable[[DensityModel], Engine]] = {"closed-form": ClosedForm, "generic": Generic}
+
+
+def make_engine(model: DensityModel, name: str | None = None) -> Engine:
+    """The engine of that name, by default the fastest that covers all layers, for the model's weights as they are now.
+
+    "closed-form" is fast and small, for models whose layers all have a closed form; "generic" takes any model.
+    Raises ValueError if there is no such engine, or if it does not cover the model.
+    """
+    name = name or ("generic" if uncovered(model) else "closed-form")
+    if name not in ENGINES:
+        raise ValueError(f"no {name!r} among the engines{did_you_mean(name, [*ENGINES])}")
+    return ENGINES[name](model)
+
+
+def layer_norms(
+    model: DensityModel, x: Tensor, batch_sizes: Sequence[int], engine: str | None = None
+) -> dict[int, LayerNorms]:
     """Squared gradient norms of every layer for groups of b consecutive images, for all b in one pass.
 
     x: (N, C, H, W), dequantised, all in memory at once; N a multiple of every b. Layers in the order of
-    `model.layers()`. Raises ValueError if some b does not divide N.
+    `model.layers()`. engine: see make_engine. Raises ValueError if some b does not divide N.
     """
-    for b in batch_sizes:
-        if len(x) % b:
-            raise ValueError(f"{len(x)} images do not make groups of {b}")
-    squared, log_prob = per_image_norms(model, x, batch_sizes)
-    return {b: LayerNorms(squared[b], log_prob.reshape(-1, b).mean(dim=1)) for b in batch_sizes}
+    return _layer_norms(make_engine(model, engine), x, batch_sizes)
 
 
 def extract(
@@ -49,23 +72,33 @@ def extract(
     batch_sizes: Sequence[int],
     chunk: int,
     on_chunk: Callable[[int], None] = lambda images: None,
+    engine: str | None = None,
 ) -> list[Features]:
     """The features of pixels (N, C, H, W) uint8, one entry a batch size.
 
     A remainder that does not fill a group of every size is left out: `Features.images` tells which were used.
     chunk: images worked on at once, a multiple of every batch size; it changes memory, and results only by rounding.
-    `on_chunk` is told the number of images done.
+    `on_chunk` is told the number of images done. engine: see make_engine.
     """
+    norms_of, place = make_engine(model, engine), next(model.parameters())
     parts: dict[int, list[LayerNorms]] = {b: [] for b in batch_sizes}
     used = len(pixels) // math.lcm(*batch_sizes) * math.lcm(*batch_sizes)
     for start in range(0, used, chunk):
         images = np.array(pixels[start : min(start + chunk, used)])
-        x = dequantise(torch.from_numpy(images), fixed_noise(images, dataset))
-        for b, norms in layer_norms(model, x, batch_sizes).items():
+        x = dequantise(torch.from_numpy(images), fixed_noise(images, dataset)).to(place)
+        for b, norms in _layer_norms(norms_of, x, batch_sizes).items():
             parts[b].append(norms)
         on_chunk(len(x))
     layers = tuple(name for name, _ in model.layers())
     return [_features(parts[b], b, dataset, split, layers, model.dimensions) for b in batch_sizes]
+
+
+def _layer_norms(engine: Engine, x: Tensor, batch_sizes: Sequence[int]) -> dict[int, LayerNorms]:
+    for b in batch_sizes:
+        if len(x) % b:
+            raise ValueError(f"{len(x)} images do not make groups of {b}")
+    squared, log_prob = engine(x, batch_sizes)
+    return {b: LayerNorms(squared[b], log_prob.reshape(-1, b).mean(dim=1)) for b in batch_sizes}
 
 
 def _features(

@@ -6,31 +6,31 @@ import torch
 from torch import Tensor
 from torch.func import functional_call, grad_and_value, vmap
 
+from immature_ood.gradients.norms import group_norms
 from immature_ood.models import DensityModel
 
-__all__ = ["per_image_norms"]
+__all__ = ["Generic"]
 
 
-def per_image_norms(model: DensityModel, x: Tensor, batch_sizes: Sequence[int]) -> tuple[dict[int, Tensor], Tensor]:
-    """x (N, C, H, W) → squared norms (N / b, layers) for each b, and log p (N,) in nats.
+class Generic:
+    """The engine for one model.
 
+    Called with x (N, C, H, W) and batch sizes b: squared norms (N / b, layers) for each b, and log p (N,) in nats.
     Holds the gradients of all N images at once: N × parameters numbers.
     """
-    parameters = {name: parameter.detach() for name, parameter in model.layers()}
-    buffers = dict(model.named_buffers())
 
-    def log_prob(parameters: dict[str, Tensor], image: Tensor) -> Tensor:
-        return functional_call(_LogProb(model), _prefixed(parameters | buffers), (image[None],))[0]
+    def __init__(self, model: DensityModel) -> None:
+        self._model = model
 
-    gradients, values = vmap(grad_and_value(log_prob), in_dims=(None, 0))(parameters, x)
-    columns = [_group_norms(gradients[name].flatten(1), batch_sizes) for name in parameters]
-    return {b: torch.stack([column[b] for column in columns], dim=1) for b in batch_sizes}, values
+    def __call__(self, x: Tensor, batch_sizes: Sequence[int]) -> tuple[dict[int, Tensor], Tensor]:
+        parameters = {name: parameter.detach() for name, parameter in self._model.layers()}
+        gradients, log_prob = vmap(grad_and_value(self._log_prob), in_dims=(None, 0))(parameters, x.detach())
+        columns = [group_norms(gradients[name].flatten(1), batch_sizes) for name in parameters]
+        return {b: torch.stack([column[b] for column in columns], dim=1) for b in batch_sizes}, log_prob
 
-
-def _group_norms(gradients: Tensor, batch_sizes: Sequence[int]) -> dict[int, Tensor]:
-    """Gradients (N, P) of one layer → squared norms (N / b,) of the sums over b consecutive images."""
-    n, p = gradients.shape
-    return {b: gradients.reshape(n // b, b, p).sum(dim=1).square().sum(dim=1) for b in batch_sizes}
+    def _log_prob(self, parameters: dict[str, Tensor], image: Tensor) -> Tensor:
+        tensors = {f"model.{name}": tensor for name, tensor in parameters.items()}
+        return functional_call(_LogProb(self._model), tensors, (image[None],))[0]
 
 
 class _LogProb(torch.nn.Module):
@@ -42,7 +42,3 @@ class _LogProb(torch.nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.model.log_prob(x)
-
-
-def _prefixed(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    return {f"model.{name}": tensor for name, tensor in tensors.items()}

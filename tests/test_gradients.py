@@ -1,0 +1,256 @@
+"""Gradient norms: every engine against a plain loop of backward passes, and what `extract` promises."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+
+from immature_ood.gradients import ENGINES, extract, layer_norms, make_engine
+from immature_ood.gradients.closed_form import ClosedForm
+from immature_ood.gradients.generic import Generic
+from immature_ood.gradients.norms import BLOCKS, Outer, squared_norms
+from immature_ood.models import DensityModel
+from immature_ood.models.glow import make
+from immature_ood.study import GlowConfig
+
+SHAPE = (3, 8, 8)
+ROUNDING = 1e-5  # relative, of a squared norm in float32; at most 2.4e-6 was seen on models of this size
+
+
+def glow(*, blocks=2, steps=2, hidden=8, shape=SHAPE, perturbation=0.05, dtype=torch.float64, seed=0):
+    """A Glow whose weights are perturbed, so that no zero convolution is zero, after actnorm's initialisation."""
+    generator = torch.Generator().manual_seed(seed)
+    model = make(GlowConfig(blocks=blocks, steps=steps, hidden_channels=hidden), shape, generator)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(perturbation * torch.randn(parameter.shape, generator=generator))
+    model.initialise(images(8, shape, torch.float32, seed))
+    return model.to(dtype)
+
+
+def images(number, shape=SHAPE, dtype=torch.float64, seed=1):
+    generator = torch.Generator().manual_seed(seed)
+    return (torch.rand(number, *shape, generator=generator) - 0.5).to(dtype)
+
+
+def loop(model, x, b):
+    """The oracle: one backward pass a group, (N / b, layers)."""
+    parameters = [parameter for _, parameter in model.layers()]
+    rows = []
+    for group in x.split(b):
+        gradients = torch.autograd.grad(model.log_prob(group).sum(), parameters)
+        rows.append(torch.stack([gradient.square().sum() for gradient in gradients]))
+    return torch.stack(rows)
+
+
+class Toy(DensityModel):
+    """A density for tests, never sampled from."""
+
+    def sample(self, number, generator, temperature=1.0):
+        raise NotImplementedError
+
+
+class Affine(Toy):
+    """y = exp(logs)·x with a standard normal y: a model whose layers have no closed form."""
+
+    def __init__(self, shape):
+        super().__init__(shape)
+        self.logs = nn.Parameter(torch.full(shape, 0.3))
+
+    def log_prob(self, x):
+        y = torch.exp(self.logs) * x
+        return (self.logs - 0.5 * y**2 - 0.5 * math.log(2 * math.pi)).sum(dim=(1, 2, 3))
+
+
+class Twice(Toy):
+    """A density that uses its layers twice."""
+
+    def __init__(self, shape):
+        super().__init__(shape)
+        self.glow = glow(shape=shape)
+
+    def log_prob(self, x):
+        return self.glow.log_prob(x) + self.glow.log_prob(-x)
+
+
+class Unfinished(Twice):
+    """A density that fails once its layers have been used."""
+
+    def log_prob(self, x):
+        self.glow.log_prob(x)
+        raise ArithmeticError
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@settings(max_examples=12, deadline=None)
+@given(
+    blocks=st.integers(1, 3),
+    steps=st.integers(1, 2),
+    hidden=st.integers(1, 20),
+    channels=st.sampled_from([1, 3]),
+    height=st.integers(1, 2),
+    width=st.integers(1, 3),
+    seed=st.integers(0, 99),
+)
+def test_norms_are_those_of_the_loop(engine, blocks, steps, hidden, channels, height, width, seed):
+    shape = (channels, height * 2**blocks, width * 2**blocks)
+    model = glow(blocks=blocks, steps=steps, hidden=hidden, shape=shape, seed=seed)
+    x = images(10, shape, seed=seed)
+    norms = layer_norms(model, x, [1, 2, 5], engine)
+    for b in (1, 2, 5):
+        torch.testing.assert_close(norms[b].squared, loop(model, x, b), rtol=1e-9, atol=0)
+        torch.testing.assert_close(norms[b].log_prob, model.log_prob(x).reshape(-1, b).mean(dim=1))
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_dead_layers_are_exactly_zero_where_the_loop_says_so(engine):
+    model, x = glow(perturbation=0), images(10)
+    for b, norms in layer_norms(model, x, [1, 5], engine).items():
+        expected = loop(model, x, b)
+        assert (expected == 0).all(dim=0).sum() > expected.shape[1] / 4
+        assert ((norms.squared == 0) == (expected == 0)).all()
+
+
+@pytest.mark.parametrize("positions", [1, 7, 150])
+@pytest.mark.parametrize("channels", [(3, 200), (200, 200), (5, 4)])
+def test_outer_products_have_the_norms_of_what_they_stand_for(positions, channels):
+    assert BLOCKS > 1  # 150 positions of 200 channels are cut into stripes, of 3 channels are not
+    generator = torch.Generator().manual_seed(0)
+    g, a = (torch.randn(6, positions, n, generator=generator, dtype=torch.float64) for n in channels)
+    formed = torch.einsum("ipn,ipc->inc", g, a)
+    for sizes in ([1], [2], [1, 3], [2, 6]):
+        for b, norms in squared_norms(Outer(g, a), sizes).items():
+            expected = formed.unflatten(0, (-1, b)).sum(dim=1).square().sum(dim=(1, 2))
+            torch.testing.assert_close(norms, expected, rtol=1e-10, atol=0)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_float32_with_channels_last_differs_by_rounding(engine):
+    model, x = glow(hidden=40), images(10)
+    expected = layer_norms(model, x, [1, 5], engine)
+    single = glow(hidden=40, dtype=torch.float32).to(memory_format=torch.channels_last)
+    x = x.float().contiguous(memory_format=torch.channels_last)
+    for b, norms in layer_norms(single, x, [1, 5], engine).items():
+        torch.testing.assert_close(norms.squared.double(), expected[b].squared, rtol=ROUNDING, atol=0)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_nothing_of_the_caller_is_changed(engine):
+    model, x = glow(), images(4).requires_grad_()
+    model.top.weight.requires_grad_(False)
+    model.log_prob(x).sum().backward()
+    before = {name: (parameter.clone(), parameter.requires_grad) for name, parameter in model.named_parameters()}
+    gradients = {name: None if p.grad is None else p.grad.clone() for name, p in model.named_parameters()}
+    x_before, x_gradient = x.detach().clone(), x.grad.clone()
+    layer_norms(model, x, [1, 2], engine)
+    for name, parameter in model.named_parameters():
+        assert torch.equal(parameter, before[name][0])
+        assert parameter.requires_grad == before[name][1]
+        assert parameter.grad is None if gradients[name] is None else torch.equal(parameter.grad, gradients[name])
+    assert x.requires_grad
+    assert torch.equal(x, x_before)
+    assert torch.equal(x.grad, x_gradient)
+    assert not any(module._forward_hooks or module._forward_pre_hooks for module in model.modules())
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_an_error_in_the_model_leaves_it_as_it_was(engine):
+    model = Unfinished(SHAPE)
+    with pytest.raises(ArithmeticError):
+        layer_norms(model, images(2), [1], engine)
+    assert all(parameter.requires_grad and parameter.grad is None for _, parameter in model.layers())
+    assert not any(module._forward_hooks or module._forward_pre_hooks for module in model.modules())
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_it_works_where_gradients_are_off(engine):
+    model, x = glow(), images(2)
+    with torch.no_grad():
+        norms = layer_norms(model, x, [1], engine)[1]
+    torch.testing.assert_close(norms.squared, loop(model, x, 1), rtol=1e-9, atol=0)
+    assert not norms.squared.requires_grad
+    assert not norms.log_prob.requires_grad
+
+
+def test_the_engine_follows_from_the_model():
+    assert isinstance(make_engine(glow()), ClosedForm)
+    affine, x = Affine(SHAPE).double(), images(4)
+    assert isinstance(make_engine(affine), Generic)
+    torch.testing.assert_close(layer_norms(affine, x, [2])[2].squared, loop(affine, x, 2))
+
+
+@pytest.mark.parametrize(
+    ("model", "engine", "message"),
+    [
+        (Affine(SHAPE), "closed-form", "no closed form covers logs; take engine='generic'"),
+        (Affine(SHAPE), "closed_form", "did you mean 'closed-form'"),
+    ],
+)
+def test_an_engine_that_does_not_fit_is_refused(model, engine, message):
+    with pytest.raises(ValueError, match=message):
+        make_engine(model, engine)
+
+
+def test_a_layer_used_twice_is_refused():
+    with pytest.raises(RuntimeError, match=r"glow\.blocks\.0\.steps\.0, which log_prob uses twice"):
+        layer_norms(Twice(SHAPE), images(2), [1])
+
+
+def test_tied_layers_have_no_closed_form():
+    model, x = glow(), images(2)
+    first, second = (model.blocks[0].steps[i].coupling for i in range(2))
+    first.second.weight = second.second.weight
+    assert isinstance(make_engine(model), Generic)
+    torch.testing.assert_close(layer_norms(model, x, [1])[1].squared, loop(model, x, 1), rtol=1e-9, atol=0)
+
+
+def test_groups_that_do_not_fill_are_refused():
+    with pytest.raises(ValueError, match="10 images do not make groups of 4"):
+        layer_norms(glow(), images(10), [1, 4])
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_extract_is_the_same_for_any_chunk_but_for_rounding(engine):
+    model = glow(dtype=torch.float32)
+    pixels = np.random.default_rng(0).integers(0, 256, (53, *SHAPE), dtype=np.uint8)
+    whole = extract(model, pixels, "noise", "test", [1, 5], 50, engine=engine)
+    for chunk in (5, 10):
+        for one, other in zip(
+            extract(model, pixels, "noise", "test", [1, 5], chunk, engine=engine), whole, strict=True
+        ):
+            np.testing.assert_allclose(one.log_norms, other.log_norms, rtol=0, atol=ROUNDING)
+            np.testing.assert_allclose(one.log_prob, other.log_prob, rtol=1e-6)
+
+
+def test_extract_names_layers_and_images():
+    model, done = glow(perturbation=0, dtype=torch.float32), []
+    pixels = np.random.default_rng(0).integers(0, 256, (17, *SHAPE), dtype=np.uint8)
+    features = {f.batch_size: f for f in extract(model, pixels, "noise", "fit", [1, 5], 10, done.append)}
+    assert done == [10, 5]
+    assert features[1].images.ravel().tolist() == features[5].images.ravel().tolist() == [*range(15)]
+    for b, one in features.items():
+        assert (one.dataset, one.split, one.dimensions) == ("noise", "fit", math.prod(SHAPE))
+        assert one.layers == tuple(name for name, _ in model.layers())
+        assert one.log_norms.shape == (15 // b, len(one.layers))
+        assert one.log_norms.dtype == np.float32
+        dead = one.log_norms[:, one.layers.index("top.weight")]
+        assert np.isneginf(dead).all()
+        assert np.isfinite(one.log_norms[:, one.layers.index("top.bias")]).all()
+    np.testing.assert_allclose(features[1].log_prob.reshape(-1, 5).mean(axis=1), features[5].log_prob, rtol=1e-6)
+
+
+def test_nothing_but_norms_is_kept():
+    """All that outlives a pass is images × layers numbers, whatever the engine was given."""
+    model = glow()
+    engine = make_engine(model, "closed-form")
+    engine(images(4), [1])
+    kept = [value for value in vars(engine._pass).values() if isinstance(value, list | dict)]
+    tensors = [
+        t for value in kept for t in (value.values() if isinstance(value, dict) else value) if torch.is_tensor(t)
+    ]
+    layers = len([*model.layers()])
+    assert sum(tensor.numel() for tensor in tensors) == 4 * layers
