@@ -12,7 +12,7 @@ from torch import nn
 from immature_ood.gradients import ENGINES, extract, layer_norms, make_engine
 from immature_ood.gradients.closed_form import ClosedForm
 from immature_ood.gradients.generic import Generic
-from immature_ood.gradients.norms import BLOCKS, Outer, squared_norms
+from immature_ood.gradients.norms import Outer, squared_norms
 from immature_ood.models import DensityModel
 from immature_ood.models.glow import make
 from immature_ood.study import GlowConfig
@@ -116,14 +116,15 @@ def test_dead_layers_are_exactly_zero_where_the_loop_says_so(engine):
 
 
 @pytest.mark.parametrize("positions", [1, 7, 150])
-@pytest.mark.parametrize("channels", [(3, 200), (200, 200), (5, 4)])
-def test_outer_products_have_the_norms_of_what_they_stand_for(positions, channels):
-    assert BLOCKS > 1  # 150 positions of 200 channels are cut into stripes, of 3 channels are not
+@pytest.mark.parametrize("widths", [(3, 200), (200, 200), (5, 4)])
+@pytest.mark.parametrize("scaled", [False, True])
+def test_outer_products_have_the_norms_of_what_they_stand_for(positions, widths, scaled):
     generator = torch.Generator().manual_seed(0)
-    g, a = (torch.randn(6, positions, n, generator=generator, dtype=torch.float64) for n in channels)
-    formed = torch.einsum("ipn,ipc->inc", g, a)
+    rows, columns = (torch.randn(6, positions, n, generator=generator, dtype=torch.float64) for n in widths)
+    scale = torch.rand(widths[1], generator=generator, dtype=torch.float64) if scaled else None
+    formed = torch.einsum("ipn,ipm->inm", rows, columns) * (1 if scale is None else scale)
     for sizes in ([1], [2], [1, 3], [2, 6]):
-        for b, norms in squared_norms(Outer(g, a), sizes).items():
+        for b, norms in squared_norms(Outer(rows, columns, scale), sizes).items():
             expected = formed.unflatten(0, (-1, b)).sum(dim=1).square().sum(dim=(1, 2))
             torch.testing.assert_close(norms, expected, rtol=1e-10, atol=0)
 
