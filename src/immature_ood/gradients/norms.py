@@ -7,11 +7,12 @@ from math import gcd
 import torch
 from torch import Tensor
 
-from immature_ood.gradients.products import products
+from immature_ood.gradients.products import one_by_one, product, products
 
 __all__ = ["Gradient", "Outer", "group_norms", "squared_norms"]
 
 STRIPES = 2  # a symmetric Gram matrix is cut into
+GRAM_PENALTY = 1.2  # its products are smaller, and what is made of them is read more often
 SMALLEST_STRIPE = 64  # positions; narrower products cost more than the symmetry saves
 
 
@@ -52,8 +53,8 @@ def _outer_norms(outer: Outer, batch_sizes: Sequence[int]) -> dict[int, Tensor]:
     """By the cheaper of two exact ways, counted in multiplications an image."""
     _, positions, n = outer.rows.shape
     m = outer.columns.shape[2]
-    share = (STRIPES + 1) / (2 * STRIPES)  # of the Gram matrices that is formed
-    if share * positions * sum(batch_sizes) * (n + m) < n * m:
+    gram = sum(_gram_numbers(b * positions) / b for b in batch_sizes) * (n + m)
+    if GRAM_PENALTY * gram < positions * n * m:
         return {b: _gram_norms(outer, b) for b in batch_sizes}
     return _formed_norms(outer, batch_sizes)
 
@@ -61,21 +62,44 @@ def _outer_norms(outer: Outer, batch_sizes: Sequence[int]) -> dict[int, Tensor]:
 def _formed_norms(outer: Outer, batch_sizes: Sequence[int]) -> dict[int, Tensor]:
     """Forms the gradients of the largest groups that all batch sizes are made of: P·n·m multiplications an image."""
     together = gcd(*batch_sizes)
-    formed = products(_grouped(outer.rows, together).mT, _grouped(outer.columns, together).mT)
-    if outer.scale is not None:
-        formed *= outer.scale
-    by_size = group_norms(formed.flatten(1), [b // together for b in batch_sizes])
+    rows, columns = (_grouped(factor, together).mT for factor in (outer.rows, outer.columns))
+    norms = _streamed_norms if one_by_one(rows, columns) else _batched_norms
+    by_size = norms(rows, columns, outer.scale, [b // together for b in batch_sizes])
     return {b: by_size[b // together] for b in batch_sizes}
 
 
+def _batched_norms(
+    rows: Tensor, columns: Tensor, scale: Tensor | None, batch_sizes: Sequence[int]
+) -> dict[int, Tensor]:
+    """Of the products of rows (N, n, P) and columns (N, m, P), small ones."""
+    formed = products(rows, columns)
+    return group_norms((formed if scale is None else formed.mul_(scale)).flatten(1), batch_sizes)
+
+
+def _streamed_norms(
+    rows: Tensor, columns: Tensor, scale: Tensor | None, batch_sizes: Sequence[int]
+) -> dict[int, Tensor]:
+    """The same for large ones: a sum over each group is kept, and nothing else."""
+    columns = columns if scale is None else columns * scale[:, None]
+    norms: dict[int, list[Tensor]] = {b: [] for b in batch_sizes}
+    sums: dict[int, Tensor] = {}
+    for image, factors in enumerate(zip(rows, columns, strict=True)):
+        formed = product(*factors)
+        for b in batch_sizes:
+            sums[b] = sums[b] + formed if image % b else formed
+            if image % b == b - 1:
+                norms[b].append(torch.linalg.vector_norm(sums[b]))
+    return {b: torch.stack(norms[b]).square() for b in batch_sizes}
+
+
 def _gram_norms(outer: Outer, b: int) -> Tensor:
-    """‖Σ_p r_p c_pᵀ‖² = Σ_pq ⟨r_p, r_q⟩⟨c_p, c_q⟩ over the positions of all b images: b·P²·(n + m) / 2 and more.
+    """‖Σ_p r_p c_pᵀ‖² = Σ_pq ⟨r_p, r_q⟩⟨c_p, c_q⟩ over the b·P positions of a group.
 
     Both Gram matrices are symmetric, so only the stripes on and right of the diagonal are formed.
     """
     columns = outer.columns if outer.scale is None else outer.columns * outer.scale
     r, c = _grouped(outer.rows, b), _grouped(columns, b)
-    size = max(-(-r.shape[1] // STRIPES), SMALLEST_STRIPE)
+    size = _stripe(r.shape[1])
     stripes = [_stripe_norms(r[:, start:], c[:, start:], size) for start in range(0, r.shape[1], size)]
     return torch.stack(stripes).sum(dim=0).clamp_min(0)
 
@@ -84,6 +108,17 @@ def _stripe_norms(r: Tensor, c: Tensor, size: int) -> Tensor:
     """The sum over the first `size` rows of both Gram matrices, what is right of the diagonal block counted twice."""
     both = products(r[:, :size], r).mul_(products(c[:, :size], c))
     return 2 * both.sum(dim=(1, 2)) - both[:, :, :size].sum(dim=(1, 2))
+
+
+def _gram_numbers(positions: int) -> int:
+    """How many numbers of a symmetric matrix its stripes hold."""
+    size = _stripe(positions)
+    return sum(min(size, positions - start) * (positions - start) for start in range(0, positions, size))
+
+
+def _stripe(positions: int) -> int:
+    """Rows of a stripe."""
+    return max(-(-positions // STRIPES), SMALLEST_STRIPE)
 
 
 def _grouped(factor: Tensor, b: int) -> Tensor:
