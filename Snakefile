@@ -14,7 +14,8 @@ include: "workflow/rules/data.smk"
 include: "workflow/rules/train.smk"
 include: "workflow/rules/features.smk"
 include: "workflow/rules/detect.smk"
-include: "workflow/rules/report.smk"
+include: "workflow/rules/tables.smk"
+include: "workflow/rules/plots.smk"
 
 
 localrules:
@@ -23,12 +24,14 @@ localrules:
     checkpoints,
     features,
     tables,
+    plots,
 
 
 rule all:
     default_target: True
     input:
         TABLES,
+        PLOTS,
 
 
 rule data:
@@ -49,3 +52,8 @@ rule features:
 rule tables:
     input:
         TABLES,
+
+
+rule plots:
+    input:
+        PLOTS,

@@ -27,8 +27,50 @@ RUN = "{id}/{model}/seed={seed}"
 CHECKPOINT = f"{RESULTS}/checkpoints/{RUN}/epoch={{epoch}}"
 FEATURES = f"{RESULTS}/features/{RUN}/epoch={{epoch}}"
 SCORES = f"{RESULTS}/scores/{RUN}/epoch={{epoch}}"
+TABLE = f"{RESULTS}/tables"
+PLOT = f"{RESULTS}/plots/{{model}}"
 LOGS = f"{RESULTS}/logs"
 BENCHMARKS = f"{RESULTS}/benchmarks"
+
+TABLES = [
+    f"{TABLE}/auroc.csv",
+    f"{TABLE}/immature.csv",
+    f"{TABLE}/training.csv",
+    f"{TABLE}/summary.txt",
+    f"{TABLE}/summary.html",
+    *expand(
+        f"{TABLE}/auroc_{{id}}.{{form}}",
+        id=study.id_datasets,
+        form=["csv", "md", "html"],
+    ),
+    *expand(f"{TABLE}/layers_{{id}}.csv", id=study.id_datasets),
+]
+PLOTS = [
+    f"{RESULTS}/plots/datasets.png",
+    *expand(
+        f"{PLOT}/{{figure}}.{{form}}",
+        model=study.models,
+        figure=["headline", "bits_per_dim"],
+        form=["png", "pdf"],
+    ),
+    *expand(
+        f"{PLOT}/{{figure}}_{{id}}.png",
+        model=study.models,
+        id=study.id_datasets,
+        figure=["auroc_by_epoch", "auroc_by_cost", "samples"],
+    ),
+    *expand(
+        f"{PLOT}/{{figure}}_b={{b}}.png",
+        model=study.models,
+        figure=[
+            f"{kind}_{id}" + (f"_{detector}" if kind == "scores" else "")
+            for id in study.id_datasets
+            for kind in ("layers", "scores")
+            for detector in (study.detectors if kind == "scores" else [None])
+        ],
+        b=study.features.batch_sizes,
+    ),
+]
 
 
 wildcard_constraints:

@@ -1,0 +1,197 @@
+# Plots: made from tables, scores and small arrays alone; .png for the report, .pdf for a paper.
+
+
+rule plot_auroc:
+    input:
+        f"{TABLE}/auroc_{{id}}.csv",
+    output:
+        by_epoch=report(
+            f"{PLOT}/auroc_by_epoch_{{id}}.png",
+            caption="../report/auroc_by_epoch.rst",
+            category="AUROC",
+            labels={"ID": "{id}", "model": "{model}", "what": "against epoch"},
+        ),
+        by_cost=report(
+            f"{PLOT}/auroc_by_cost_{{id}}.png",
+            caption="../report/auroc_by_cost.rst",
+            category="AUROC",
+            labels={"ID": "{id}", "model": "{model}", "what": "against cost"},
+        ),
+        by_epoch_pdf=f"{PLOT}/auroc_by_epoch_{{id}}.pdf",
+        by_cost_pdf=f"{PLOT}/auroc_by_cost_{{id}}.pdf",
+    log:
+        f"{LOGS}/plot_auroc/{{model}}/{{id}}.log",
+    benchmark:
+        f"{BENCHMARKS}/plot_auroc/{{model}}/{{id}}.tsv"
+    conda:
+        "../../envs/analysis.yaml"
+    params:
+        source=sources("plot_auroc.py"),
+    script:
+        "../scripts/plot_auroc.py"
+
+
+rule plot_headline:
+    input:
+        f"{TABLE}/auroc.csv",
+    output:
+        png=report(
+            f"{PLOT}/headline.png",
+            caption="../report/headline.rst",
+            category="AUROC",
+            labels={"ID": "all", "model": "{model}", "what": "the claim"},
+        ),
+        pdf=f"{PLOT}/headline.pdf",
+    log:
+        f"{LOGS}/plot_headline/{{model}}.log",
+    benchmark:
+        f"{BENCHMARKS}/plot_headline/{{model}}.tsv"
+    conda:
+        "../../envs/analysis.yaml"
+    params:
+        source=sources("plot_headline.py"),
+    script:
+        "../scripts/plot_headline.py"
+
+
+rule plot_scores:
+    input:
+        lambda wildcards: every_checkpoint(
+            f"{SCORES}/scores.safetensors",
+            id=wildcards.id,
+            model=wildcards.model,
+            seed=study.seeds[0],
+        ),
+    output:
+        [
+            report(
+                f"{PLOT}/scores_{{id}}_{detector}_b={b}.png",
+                caption="../report/scores.rst",
+                category="Scores",
+                labels={
+                    "ID": "{id}",
+                    "model": "{model}",
+                    "detector": detector,
+                    "b": str(b),
+                },
+            )
+            for detector in study.detectors
+            for b in study.features.batch_sizes
+        ],
+    log:
+        f"{LOGS}/plot_scores/{{model}}/{{id}}.log",
+    benchmark:
+        f"{BENCHMARKS}/plot_scores/{{model}}/{{id}}.tsv"
+    conda:
+        "../../envs/analysis.yaml"
+    params:
+        panels=[
+            (detector, b)
+            for detector in study.detectors
+            for b in study.features.batch_sizes
+        ],
+        source=sources("plot_scores.py"),
+    script:
+        "../scripts/plot_scores.py"
+
+
+rule plot_layers:
+    input:
+        f"{TABLE}/layers_{{id}}.csv",
+    output:
+        [
+            report(
+                f"{PLOT}/layers_{{id}}_b={b}.png",
+                caption="../report/layers.rst",
+                category="Layers",
+                labels={"ID": "{id}", "model": "{model}", "b": str(b)},
+            )
+            for b in study.features.batch_sizes
+        ],
+    log:
+        f"{LOGS}/plot_layers/{{model}}/{{id}}.log",
+    benchmark:
+        f"{BENCHMARKS}/plot_layers/{{model}}/{{id}}.tsv"
+    conda:
+        "../../envs/analysis.yaml"
+    params:
+        batch_sizes=study.features.batch_sizes,
+        source=sources("plot_layers.py"),
+    script:
+        "../scripts/plot_layers.py"
+
+
+rule plot_training:
+    input:
+        log=f"{TABLE}/training.csv",
+        auroc=f"{TABLE}/auroc.csv",
+    output:
+        png=report(
+            f"{PLOT}/bits_per_dim.png",
+            caption="../report/bits_per_dim.rst",
+            category="Training",
+            labels={"ID": "all", "model": "{model}", "what": "bits per dimension"},
+        ),
+        pdf=f"{PLOT}/bits_per_dim.pdf",
+    log:
+        f"{LOGS}/plot_training/{{model}}.log",
+    benchmark:
+        f"{BENCHMARKS}/plot_training/{{model}}.tsv"
+    conda:
+        "../../envs/analysis.yaml"
+    params:
+        source=sources("plot_training.py"),
+    script:
+        "../scripts/plot_training.py"
+
+
+rule plot_samples:
+    input:
+        real=f"{RESULTS}/data/{{id}}/train.npy",
+        drawn=lambda wildcards: every_checkpoint(
+            f"{CHECKPOINT}/samples.npy",
+            id=wildcards.id,
+            model=wildcards.model,
+            seed=study.seeds[0],
+        ),
+    output:
+        report(
+            f"{PLOT}/samples_{{id}}.png",
+            caption="../report/samples.rst",
+            category="Images",
+            labels={"ID": "{id}", "model": "{model}", "what": "drawn from the model"},
+        ),
+    log:
+        f"{LOGS}/plot_samples/{{model}}/{{id}}.log",
+    benchmark:
+        f"{BENCHMARKS}/plot_samples/{{model}}/{{id}}.tsv"
+    conda:
+        "../../envs/analysis.yaml"
+    params:
+        epochs=study.epochs,
+        source=sources("plot_samples.py"),
+    script:
+        "../scripts/plot_samples.py"
+
+
+rule plot_datasets:
+    input:
+        expand(f"{DATA}/test.npy", dataset=study.datasets),
+    output:
+        report(
+            f"{RESULTS}/plots/datasets.png",
+            caption="../report/datasets.rst",
+            category="Images",
+            labels={"ID": "all", "model": "none", "what": "data sets"},
+        ),
+    log:
+        f"{LOGS}/plot_datasets.log",
+    benchmark:
+        f"{BENCHMARKS}/plot_datasets.tsv"
+    conda:
+        "../../envs/analysis.yaml"
+    params:
+        datasets=[*study.datasets],
+        source=sources("plot_datasets.py"),
+    script:
+        "../scripts/plot_datasets.py"

@@ -1,0 +1,11 @@
+"""The claim: AUROC of every epoch against the last one's, with paired intervals and verdicts."""
+
+from immature_ood.evaluation import immature_table
+from immature_ood.job import job
+from immature_ood.scores import load_scores
+from immature_ood.study import EvaluationConfig
+from immature_ood.tables import write_csv
+
+with job(snakemake.log):
+    config = EvaluationConfig.model_validate(snakemake.params.evaluation)
+    write_csv(immature_table(map(load_scores, snakemake.input), config), snakemake.output[0])

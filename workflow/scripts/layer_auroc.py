@@ -1,0 +1,18 @@
+"""AUROC of every single layer, for all checkpoints of one ID data set."""
+
+import pandas as pd
+
+from immature_ood.detectors import load_fitted
+from immature_ood.evaluation import layer_auroc_table
+from immature_ood.features import load_features
+from immature_ood.job import job
+from immature_ood.tables import write_csv
+
+with job(snakemake.log):
+    tests = {}
+    for path in snakemake.input.test:
+        checkpoint, features = load_features(path)
+        tests.setdefault(checkpoint, []).extend(features.values())
+    fitted = dict(map(load_fitted, snakemake.input.fitted))
+    rows = [layer_auroc_table(checkpoint, fitted[checkpoint], tests[checkpoint]) for checkpoint in fitted]
+    write_csv(pd.concat(rows, ignore_index=True), snakemake.output[0])

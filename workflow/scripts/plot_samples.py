@@ -1,0 +1,11 @@
+"""Training images, and images drawn from the model at each kept epoch."""
+
+from immature_ood import plots
+from immature_ood.datasets import load_split
+from immature_ood.job import job
+
+with job(snakemake.log):
+    drawn = {
+        epoch: load_split(path) for epoch, path in zip(snakemake.params.epochs, snakemake.input.drawn, strict=True)
+    }
+    plots.save(plots.samples(load_split(snakemake.input.real), drawn), snakemake.output[0])

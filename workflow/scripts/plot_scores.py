@@ -1,0 +1,16 @@
+"""Histograms of the scores, ID against OOD, epoch by epoch, for each detector and batch size."""
+
+from immature_ood import plots
+from immature_ood.job import job
+from immature_ood.scores import load_scores
+
+with job(snakemake.log):
+    scores = list(map(load_scores, snakemake.input))
+    id_dataset = snakemake.wildcards.id
+    for (detector, b), path in zip(snakemake.params.panels, snakemake.output, strict=True):
+        by_epoch = {
+            one.checkpoint.epoch: {"test": one.of(detector, b, id_dataset)}
+            | {ood: one.of(detector, b, ood) for ood in one.ood_datasets}
+            for one in scores
+        }
+        plots.save(plots.score_histograms(by_epoch, id_dataset, detector, b), path)
