@@ -1,0 +1,48 @@
+# make run: the study, its tables, plots and report.  make test: the tests.  Each installs what it needs first.
+PYTHON ?= python3
+CORES ?= $(shell nproc 2>/dev/null || getconf _NPROCESSORS_ONLN)
+STUDY ?= config.yaml
+
+VENV ?= .venv
+BIN := $(abspath $(VENV))/bin
+INSTALLED := $(VENV)/installed
+export PATH := $(BIN):$(PATH)
+SNAKEMAKE := snakemake --cores $(CORES) --configfile $(STUDY)
+RESULTS = results/$(shell awk '/^name:/ { print $$2; exit }' $(STUDY))
+
+.DEFAULT_GOAL := help
+.PHONY: help run test test-slow check
+
+help:
+	@echo 'make run        the study of config.yaml; another one: make run STUDY=studies/smoke.yaml'
+	@echo 'make test       the fast tests'
+	@echo 'make test-slow  the slow ones: minutes'
+	@echo 'make check      format, lint, types'
+	@echo 'CORES=n limits the cores used; PYTHON=... is the interpreter that $(VENV) is made with.'
+
+$(INSTALLED): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.11")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	@touch $@
+
+run: $(INSTALLED)
+	$(SNAKEMAKE)
+	$(SNAKEMAKE) --report $(RESULTS)/report.html
+	@echo; cat $(RESULTS)/tables/summary.txt
+	@echo; echo 'tables  $(RESULTS)/tables/auroc.csv'
+	@echo 'plots   $(RESULTS)/plots/'
+	@echo 'report  $(RESULTS)/report.html'
+
+test: $(INSTALLED)
+	pytest
+
+test-slow: $(INSTALLED)
+	pytest -m slow
+
+check: $(INSTALLED)
+	ruff check .
+	ruff format --check .
+	snakefmt --check Snakefile workflow
+	mypy
+	snakemake --lint
