@@ -18,6 +18,9 @@ include: "workflow/rules/tables.smk"
 include: "workflow/rules/plots.smk"
 
 
+report: "workflow/report/workflow.rst"
+
+
 localrules:
     all,
     data,

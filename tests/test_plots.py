@@ -168,8 +168,8 @@ FIGURES = {
     "layers, as many as the paper's": lambda: plots.layer_heat_map(
         layer_table(glow_layers(3, 32), ood_datasets=FIVE[:4], epochs=(0, 1)), "digits", 5
     ),
-    "samples": lambda: plots.samples(random_images(), {epoch: random_images(16) for epoch in EPOCHS}),
-    "samples, RGB, few": lambda: plots.samples(random_images(9, 3, 32), {4: random_images(2, 3, 32)}),
+    "samples": lambda: plots.samples(random_images(), {epoch: random_images(16) for epoch in EPOCHS}, "digits"),
+    "samples, RGB, few": lambda: plots.samples(random_images(9, 3, 32), {4: random_images(2, 3, 32)}, "digits"),
     "data sets": lambda: plots.dataset_images({name: random_images() for name in DATASETS}),
 }
 
@@ -464,7 +464,7 @@ def strips_of(figure):
 @pytest.mark.parametrize("channels", [1, 3])
 def test_images_are_shown_as_they_are(channels):
     real, drawn = random_images(20, channels, 32), random_images(20, channels, 32)[::-1]
-    strips = strips_of(plots.samples(real, {4: drawn[:3], 0: drawn[3:5]}))
+    strips = strips_of(plots.samples(real, {4: drawn[:3], 0: drawn[3:5]}, "digits"))
     assert [*strips] == ["real", "untrained", "epoch 4"]
     for name, images in {"real": real, "untrained": drawn[3:5], "epoch 4": drawn[:3]}.items():
         for i, image in enumerate(images[: min(len(images), 3)]):
@@ -473,7 +473,7 @@ def test_images_are_shown_as_they_are(channels):
 
 
 def test_epochs_without_samples_are_left_out():
-    strips = strips_of(plots.samples(random_images(), {0: random_images(0), 1: random_images(2)}))
+    strips = strips_of(plots.samples(random_images(), {0: random_images(0), 1: random_images(2)}, "digits"))
     assert [*strips] == ["real", "epoch 1"]
 
 

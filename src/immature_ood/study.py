@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from itertools import pairwise
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from immature_ood import registry
 
@@ -20,8 +20,16 @@ __all__ = [
 ]
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
-Positive = Annotated[int, Field(gt=0)]
-NonNegative = Annotated[int, Field(ge=0)]
+
+
+def _from_command_line(value: Any) -> Any:
+    """Snakemake's --config gives the numbers inside lists and sections as strings."""
+    return int(value) if isinstance(value, str) and value.isascii() and value.isdecimal() else value
+
+
+Whole = Annotated[int, BeforeValidator(_from_command_line)]
+Positive = Annotated[Whole, Field(gt=0)]
+NonNegative = Annotated[Whole, Field(ge=0)]
 Real = Annotated[float, Field(strict=False)]  # YAML reads 1e-3 as a string
 
 
@@ -38,7 +46,7 @@ class Config(BaseModel):
 class ImageConfig(Config):
     """The one shape all data sets of a study share, uint8."""
 
-    channels: Literal[1, 3] = 1
+    channels: Annotated[Literal[1, 3], BeforeValidator(_from_command_line)] = 1
     side: Positive = 28
 
     @property

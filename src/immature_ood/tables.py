@@ -22,7 +22,9 @@ figure { margin: 0 0 2.5em; overflow-x: auto; }
 figcaption { font-weight: 600; margin-bottom: .4em; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
 th, td { padding: .2em .7em; text-align: right; white-space: nowrap; }
-th[scope=row], thead th:first-child { text-align: left; font-weight: normal; }
+th { font-weight: normal; }
+th[scope=row], th[rowspan] { text-align: left; }
+th[scope=colgroup] { text-align: left; font-weight: 600; }
 thead { border-top: 2px solid; border-bottom: 1px solid; }
 tbody { border-bottom: 2px solid; }
 tr.mean th, tr.mean td { border-top: 1px solid; }

@@ -16,7 +16,7 @@ LABEL_WIDTH = 0.6  # inches, left of the rows
 
 
 @styled
-def samples(real: np.ndarray, drawn: Mapping[int, np.ndarray]) -> Figure:
+def samples(real: np.ndarray, drawn: Mapping[int, np.ndarray], id_dataset: str) -> Figure:
     """Real training images, then samples drawn from the model after each kept epoch; a row each.
 
     real: uint8 (N, C, H, W), C 1 or 3. drawn: by epoch, uint8 (n, C, H, W).
@@ -25,7 +25,7 @@ def samples(real: np.ndarray, drawn: Mapping[int, np.ndarray]) -> Figure:
     names = {epoch: f"epoch {epoch}" if epoch else "untrained" for epoch in drawn}
     most = max((len(images) for images in drawn.values()), default=0) or SHOWN
     rows = {"real": real[:most], **{names[epoch]: drawn[epoch] for epoch in sorted(drawn)}}
-    return _strips(rows, "Real training images, and samples drawn from the model as training goes on")
+    return _strips(rows, f"ID {id_dataset}: training images, and samples drawn from the model as training goes on")
 
 
 @styled

@@ -109,8 +109,10 @@ def _groups(layers: list[str], label_rows: float) -> list[Group]:
 
 
 def _grouped(layers: list[str], depth: int) -> list[Group]:
-    """Runs of layers whose names agree in their first `depth` parts."""
-    beginnings = [".".join(layer.split(".")[:depth]) for layer in layers]
+    """Runs of layers whose names agree in their first `depth` parts; the tensors of one module stay together."""
+    deepest = max(layer.count(".") + 1 for layer in layers)
+    parts = [layer.split(".") for layer in layers]
+    beginnings = [".".join(part[: min(depth, len(part) - (depth < deepest)) or 1]) for part in parts]
     groups: list[Group] = []
     for name, run in groupby(range(len(layers)), key=beginnings.__getitem__):
         rows = list(run)

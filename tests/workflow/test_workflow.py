@@ -1,0 +1,236 @@
+"""The real workflow, run as a person runs it: on a copy of the project in a folder whose name has spaces."""
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pandas as pd
+import psutil
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PARTS = ("Snakefile", "config.yaml", "studies", "workflow", "src", "profiles", "envs")
+COLUMNS = [
+    *("id_dataset", "ood_dataset", "model", "seed", "epoch", "batch_size", "detector"),
+    *("auroc", "auroc_low", "auroc_high", "aupr", "aupr_low", "aupr_high", "fpr95", "fpr95_low", "fpr95_high"),
+    *("bits_per_dim", "dead_layers", "images_seen", "train_seconds"),
+]
+
+
+def copy_project(folder):
+    for part in PARTS:
+        if (ROOT / part).is_dir():
+            shutil.copytree(ROOT / part, folder / part, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
+        else:
+            shutil.copy(ROOT / part, folder / part)
+    return folder
+
+
+def command(*arguments, study="studies/smoke.yaml"):
+    return [sys.executable, "-m", "snakemake", "--configfile", study, "--cores", "2", *map(str, arguments)]
+
+
+def snakemake(folder, *arguments, ok=True, **options):
+    """What Snakemake says, run in the folder."""
+    done = subprocess.run(command(*arguments, **options), cwd=folder, capture_output=True, text=True, timeout=600)
+    said = done.stdout + done.stderr
+    assert (done.returncode == 0) == ok, said
+    return said
+
+
+def planned(folder, *arguments):
+    """Number of jobs a rule that a dry run plans."""
+    said = snakemake(folder, "--dry-run", "--quiet", "host", *arguments)
+    if "Nothing to be done" in said:
+        return {}
+    assert "Job stats:" in said, said
+    table = said.split("Job stats:")[1].split("total")[0]
+    return {rule: int(count) for rule, count in re.findall(r"^(\w+) +(\d+)$", table, re.MULTILINE)} | {"all": 0}
+
+
+def jobs(folder, *arguments):
+    """As planned(), without the rule that only collects."""
+    return {rule: count for rule, count in planned(folder, *arguments).items() if count and rule != "all"}
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory):
+    """A copy of the project in which the smoke study was run."""
+    folder = copy_project(tmp_path_factory.mktemp("a project with spaces"))
+    snakemake(folder)
+    return folder
+
+
+@pytest.fixture
+def edited(project):
+    """edited(path, old, new): replaces text in a file of the project until the test ends."""
+    before = {}
+
+    def edit(path, old, new):
+        file = project / path
+        text = before.setdefault(file, file.read_text())
+        assert old in text
+        file.write_text(text.replace(old, new, 1))
+
+    yield edit
+    for file, text in before.items():
+        file.write_text(text)
+
+
+def test_the_tables_are_whole_and_there_is_nothing_left_to_do(project):
+    assert jobs(project) == {}
+    table = pd.read_csv(project / "results/smoke/tables/auroc.csv")
+    assert [*table.columns] == COLUMNS
+    pairs, epochs, batch_sizes, detectors = 2 * 2, 3, 2, 3  # two ID sets, each with one OOD set and a calibration row
+    assert len(table) == pairs * epochs * batch_sizes * detectors
+    assert table[["auroc", "aupr", "fpr95"]].stack().between(0, 1).all()
+    assert (table["auroc_low"] <= table["auroc"]).all()
+    assert (table["auroc"] <= table["auroc_high"]).all()
+    assert {*table["images_seen"]} == {0, 128, 384}
+    assert "AUROC of each epoch" in (project / "results/smoke/tables/summary.txt").read_text()
+
+
+def test_one_table_alone_runs_one_job(project):
+    before = (project / "results/smoke/tables/auroc_digits.csv").read_bytes()
+    said = snakemake(project, "--force", "results/smoke/tables/auroc_digits.csv")
+    assert "1 of 1 steps (100%) done" in said
+    assert (project / "results/smoke/tables/auroc_digits.csv").read_bytes() == before
+
+
+def test_one_table_from_nothing_needs_one_id_dataset_only(project, tmp_path):
+    table = "results/smoke/tables/auroc_digits.csv"
+    plan = jobs(project, "--directory", tmp_path, table)
+    assert plan == {"download": 2, "train": 3, "extract": 3, "fit": 3, "score": 3, "evaluate": 1}
+
+
+def test_an_epoch_costs_the_epochs_up_to_it(project, tmp_path):
+    weights = "results/smoke/checkpoints/digits/glow/seed=0/epoch=1/weights.safetensors"
+    assert jobs(project, "--directory", tmp_path, weights) == {"download": 1, "train": 2}
+
+
+def test_a_later_epoch_retrains_nothing_before_it(project):
+    plan = jobs(project, "--config", "epochs=[0,1,3,5]")
+    assert {rule: plan[rule] for rule in ("train", "extract", "fit", "score")} == dict.fromkeys(
+        ("train", "extract", "fit", "score"), 2
+    )
+
+
+@pytest.mark.parametrize(
+    ("option", "first", "untouched"),
+    [
+        ("evaluation={'resamples': 200}", "evaluate", {"train", "extract", "fit", "score"}),
+        ("detectors=[likelihood]", "fit", {"train", "extract", "download"}),
+        ("training={'batch_size': 16, 'samples': 4}", "train", {"download"}),
+    ],
+)
+def test_an_option_reruns_what_depends_on_it(project, option, first, untouched):
+    plan = jobs(project, "--config", option)
+    assert first in plan
+    assert not untouched & plan.keys()
+
+
+def test_a_docstring_in_the_glow_reruns_nothing(project, edited):
+    edited("src/immature_ood/models/glow.py", "Glow (Kingma & Dhariwal 2018", "The Glow (Kingma & Dhariwal 2018")
+    edited("src/immature_ood/models/glow.py", "\n\ndef squeeze(", "\n\n# a comment\ndef squeeze(")
+    assert jobs(project) == {}
+
+
+def test_an_edit_of_the_glow_retrains(project, edited):
+    edited("src/immature_ood/models/glow.py", "std=0.05", "std=0.04")
+    assert jobs(project)["train"] == 6
+
+
+def test_an_edit_of_the_plots_reruns_only_plots(project, edited):
+    edited("src/immature_ood/plots/style.py", "\n\n\n", "\n\nEDITED = 1\n\n\n")
+    plan = jobs(project)
+    assert plan
+    assert all(rule.startswith("plot_") for rule in plan)
+
+
+def test_an_edit_of_a_detector_rescores_and_extracts_nothing(project, edited):
+    edited("src/immature_ood/detectors/typicality.py", "\n\n\n", "\n\nEDITED = 1\n\n\n")
+    plan = jobs(project)
+    assert plan["fit"] == plan["score"] == 6
+    assert not plan.keys() & {"download", "train", "extract"}
+
+
+def test_a_bad_config_stops_before_any_job_naming_key_and_nearest_name(project):
+    said = snakemake(project, "--config", "detectors=[likelyhood]", ok=False)
+    assert "detectors.0: unknown name 'likelyhood'; did you mean 'likelihood'?" in said
+    assert "Traceback" not in said
+    assert "Building DAG" not in said
+
+
+def test_a_truncated_file_is_named_and_remade(project):
+    features = project / "results/smoke/features/digits/glow/seed=0/epoch=3/fit.safetensors"
+    table = "results/smoke/tables/auroc_digits.csv"
+    whole, before = features.read_bytes(), (project / table).read_bytes()
+    features.write_bytes(whole[: len(whole) // 2])
+    said = snakemake(project, table, ok=False)
+    assert f"{features.relative_to(project)}: cannot be read as safetensors" in said
+    assert "delete it and rerun" in said
+    features.unlink()
+    snakemake(project, features.relative_to(project), table)
+    assert features.read_bytes() == whole
+    snakemake(project)
+    assert (project / table).read_bytes() == before
+
+
+def test_the_report_is_one_file(project):
+    snakemake(project, "--report", "results/smoke/report.html")
+    report = (project / "results/smoke/report.html").read_text()
+    assert "AUROC of ID test batches against OOD batches" in report
+    assert not re.search(r'<(script|link|img)[^>]*(src|href)="http', report)
+
+
+@pytest.mark.slow
+def test_cores_do_not_change_the_weights(project, tmp_path):
+    snakemake(project, "--directory", tmp_path, "--cores", "1", "checkpoints")
+    made = sorted((project / "results/smoke/checkpoints").rglob("*.safetensors"))
+    assert len(made) == 12
+    for file in made:
+        assert (tmp_path / file.relative_to(project)).read_bytes() == file.read_bytes(), file
+
+
+@pytest.mark.slow
+def test_a_killed_job_goes_on_where_it_was(project, tmp_path):
+    epochs = ["--config", "epochs=[0,40]"]
+    weights = "results/smoke/checkpoints/digits/glow/seed=0/epoch=40/weights.safetensors"
+    (tmp_path / "killed").mkdir()
+    (tmp_path / "whole").mkdir()
+    killed = ["--directory", tmp_path / "killed", weights, *epochs]
+    running = subprocess.Popen(
+        command(*killed), cwd=project, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+    )
+    log = tmp_path / "killed/results/smoke/logs/train/digits/glow/seed=0/epoch=40.log"
+    wait_for(lambda: log.exists() and len(log.read_text().splitlines()) >= 3)
+    kill_job(running.pid, "train.py")
+    assert running.wait(60) != 0
+    snakemake(project, *killed)
+    rows_of_rerun = log.read_text().splitlines()
+    assert len(rows_of_rerun) <= 40 - 2
+    snakemake(project, "--directory", tmp_path / "whole", weights, *epochs)
+    for name in ("weights.safetensors", "state.safetensors"):
+        file = Path(weights).with_name(name)
+        assert (tmp_path / "killed" / file).read_bytes() == (tmp_path / "whole" / file).read_bytes()
+
+
+def wait_for(condition, seconds=120):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it did not happen"
+        time.sleep(0.02)
+
+
+def kill_job(snakemake_pid, script):
+    """Kills the process that runs the script of a rule, as an out-of-memory killer would."""
+    for child in psutil.Process(snakemake_pid).children(recursive=True):
+        if any(part.endswith(script) for part in child.cmdline()):
+            os.kill(child.pid, signal.SIGKILL)
+            return
+    raise AssertionError(f"nothing runs {script}")
