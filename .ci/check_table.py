@@ -1,0 +1,44 @@
+"""Checks the tables of the pocket study: complete, sane, and saying what any honest run of it says.
+
+Usage: check_table.py results/pocket/tables
+"""
+
+import sys
+from pathlib import Path
+
+import pandas as pd
+
+DATASETS, EPOCHS, BATCH_SIZES = {"digits", "photos", "glyphs"}, [0, 1, 2, 4, 8, 16], {1, 5}
+DETECTORS = {"gradient_norms", "likelihood", "typicality"}
+METRICS = ("auroc", "aupr", "fpr95")
+
+
+def main(folder: Path) -> None:
+    """Ends with the first check that fails."""
+    table = pd.read_csv(folder / "auroc.csv")
+    keys = ["id_dataset", "ood_dataset", "epoch", "batch_size", "detector"]
+    assert not table.duplicated(keys).any(), "a row stands twice"
+    assert len(table) == len(DATASETS) ** 2 * len(EPOCHS) * len(BATCH_SIZES) * len(DETECTORS), len(table)
+    assert [{*table[key]} for key in keys] == [DATASETS, DATASETS, {*EPOCHS}, BATCH_SIZES, DETECTORS]
+    for metric in METRICS:
+        low, value, high = (table[f"{metric}{end}"] for end in ("_low", "", "_high"))
+        assert value.between(0, 1).all(), metric
+        assert ((low <= value) & (value <= high)).all(), metric
+    pairs = table[table["id_dataset"] != table["ood_dataset"]]
+    calibration = table[table["id_dataset"] == table["ood_dataset"]]
+    # What the numbers must say, with room for another machine's rounding.
+    for dataset, rows in pairs.groupby("id_dataset"):
+        bits = rows.groupby("epoch")["bits_per_dim"].first()
+        assert bits[16] < bits[4] < bits[0], f"training on {dataset} did not fit: {bits.to_dict()}"
+    photos = pairs[(pairs["ood_dataset"] == "photos") & (pairs["detector"] == "gradient_norms")]
+    assert photos["auroc"].min() > 0.9, "photographs are told from digits and glyphs at every epoch"
+    assert calibration["auroc"].between(0.35, 0.65).all(), "ID test images look like ID fit images"
+    trained = table[(table["detector"] == "gradient_norms") & (table["epoch"] > 0)]
+    assert (trained["dead_layers"] == 1).all(), "only the weight of the top prior is dead after training"
+    verdicts = pd.read_csv(folder / "immature.csv")["verdict"]
+    assert {*verdicts} <= {"better", "equivalent", "worse", "undecided"}
+    print(f"{folder}: {len(table)} rows, {len(verdicts)} verdicts, as they should be")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

@@ -1,0 +1,325 @@
+"""Every model keeps the promises of DensityModel; what Glow promises besides comes below."""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch.func import functional_call, grad, jacrev, vmap
+
+from immature_ood import registry
+from immature_ood.checkpoints import WEIGHTS, Run, load_model, save_tensors
+from immature_ood.models import bits_per_dim, make_model
+from immature_ood.models.glow import ActNorm, Glow, InvertibleConv, squeeze, unsqueeze
+from immature_ood.study import GlowConfig, TrainingConfig
+
+
+@dataclass(frozen=True)
+class Case:
+    """A small model of one architecture."""
+
+    config: GlowConfig
+    shape: tuple[int, int, int]
+
+    def make(self, seed=0, perturbation=0.03, dtype=torch.float64):
+        """The model, initialised on noise, its weights moved so that nothing is zero any more."""
+        generator = torch.Generator().manual_seed(seed)
+        model = make_model(self.config, self.shape, generator)
+        model.initialise(images(32, self.shape, seed, torch.float32))
+        model = model.to(dtype)
+        with torch.no_grad():
+            for _, parameter in model.layers():
+                parameter += perturbation * torch.randn(parameter.shape, generator=generator).to(dtype)
+        return model
+
+
+def images(number, shape, seed=0, dtype=torch.float64):
+    """Dequantised images in [−0.5, 0.5)."""
+    generator = torch.Generator().manual_seed(1000 + seed)
+    return torch.rand(number, *shape, generator=generator, dtype=torch.float64).to(dtype) - 0.5
+
+
+CASES = {
+    "glow, grey": Case(GlowConfig(blocks=2, steps=2, hidden_channels=6), (1, 8, 8)),
+    "glow, RGB": Case(GlowConfig(blocks=2, steps=1, hidden_channels=5), (3, 4, 4)),
+    "glow, one block, oblong": Case(GlowConfig(blocks=1, steps=2, hidden_channels=4), (1, 6, 2)),
+}
+# Parameters whose gradient is zero for every image, by construction: the top prior is a convolution of zeros.
+DEAD = {"glow": {"top.weight"}}
+
+every_model = pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())
+
+
+def test_there_is_a_case_of_every_model():
+    assert {case.config.architecture for case in CASES.values()} == {*registry.names("models")}
+
+
+@every_model
+def test_log_prob_treats_images_one_by_one_and_leaves_them_alone(case):
+    model, x = case.make(), images(5, case.shape)
+    before = x.clone()
+    together = model.log_prob(x)
+    assert together.shape == (5,)
+    assert torch.equal(x, before)
+    assert torch.equal(model.log_prob(x), together)  # no hidden randomness
+    alone = torch.cat([model.log_prob(image[None]) for image in x])
+    torch.testing.assert_close(alone, together, rtol=1e-12, atol=1e-10)
+
+
+@every_model
+def test_gradients_by_vmap_equal_those_of_a_loop(case):
+    model, x = case.make(), images(3, case.shape)
+    parameters = {name: parameter.detach() for name, parameter in model.layers()}
+
+    class LogProb(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.model = model
+
+        def forward(self, image):
+            return self.model.log_prob(image[None])[0]
+
+    named = {f"model.{name}": parameter for name, parameter in parameters.items()}
+    by_vmap = vmap(grad(lambda p, image: functional_call(LogProb(), p, (image,))), in_dims=(None, 0))(named, x)
+    for place, image in enumerate(x):
+        loop = torch.autograd.grad(model.log_prob(image[None]).sum(), [p for _, p in model.layers()])
+        for (name, _), expected in zip(model.layers(), loop, strict=True):
+            torch.testing.assert_close(by_vmap[f"model.{name}"][place], expected, rtol=1e-10, atol=1e-10)
+
+
+@every_model
+def test_every_parameter_gets_a_gradient(case):
+    model = case.make()
+    model.log_prob(images(4, case.shape)).sum().backward()
+    gradients = {name: parameter.grad for name, parameter in model.layers()}
+    assert all(gradient is not None and torch.isfinite(gradient).all() for gradient in gradients.values())
+    assert {name for name, gradient in gradients.items() if not gradient.any()} == DEAD[case.config.architecture]
+
+
+@every_model
+def test_layers_are_all_parameters_in_a_fixed_order(case):
+    first, second = ([name for name, _ in case.make(seed).layers()] for seed in (0, 1))
+    assert first == second == [name for name, _ in case.make().named_parameters()]
+    assert len({*first}) == len(first)
+
+
+@every_model
+def test_float32_is_close_to_float64(case):
+    x = images(4, case.shape)
+    exact = case.make().log_prob(x)
+    torch.testing.assert_close(case.make(dtype=torch.float32).log_prob(x.float()).double(), exact, rtol=1e-4, atol=1e-2)
+
+
+@every_model
+def test_samples_are_finite_and_depend_on_the_generator_alone(case):
+    model = case.make(perturbation=0.02, dtype=torch.float32)
+    first, again, other = (model.sample(3, torch.Generator().manual_seed(seed)) for seed in (0, 0, 1))
+    assert first.shape == (3, *case.shape)
+    assert torch.isfinite(first).all()
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
+    still = [model.sample(1, torch.Generator().manual_seed(seed), temperature=0.0) for seed in (0, 1)]
+    assert torch.equal(*still)
+
+
+@every_model
+def test_saved_weights_load_to_the_same_log_prob_and_the_same_bytes(case, tmp_path):
+    model = case.make(dtype=torch.float32)
+    run = Run("digits", "name", case.config, TrainingConfig(), case.shape, 0, 1, "hash", {})
+    metadata = {"checkpoint": {**vars(run.checkpoint(3, 99))}}
+    save_tensors(tmp_path / "first.safetensors", WEIGHTS, model.state_dict(), run, metadata)
+    loaded, checkpoint = load_model(tmp_path / "first.safetensors")
+    assert checkpoint == run.checkpoint(3, 99)
+    x = images(3, case.shape, dtype=torch.float32)
+    assert torch.equal(loaded.log_prob(x), model.eval().log_prob(x))
+    save_tensors(tmp_path / "second.safetensors", WEIGHTS, loaded.state_dict(), run, metadata)
+    assert (tmp_path / "first.safetensors").read_bytes() == (tmp_path / "second.safetensors").read_bytes()
+
+
+# Glow ----------------------------------------------------------------------------------------------------------------
+
+
+def encode(model, x):
+    """x → the last latent, and the standardised latents that each split took out."""
+    taken = []
+
+    def keep(split, inputs, output):
+        z = inputs[0]
+        mean_and_logs = split.prior(z[:, : split.kept])
+        mean, logs = mean_and_logs[:, 0::2], mean_and_logs[:, 1::2]
+        taken.append((z[:, split.kept :] - mean) * torch.exp(-logs))
+
+    hooks = [block.split.register_forward_hook(keep) for block in model.blocks if block.split is not None]
+    z, _ = model.encode(x)
+    for hook in hooks:
+        hook.remove()
+    return z, taken
+
+
+@every_model
+def test_inverse_of_forward_is_the_identity(case):
+    model, x = case.make(), images(3, case.shape)
+    with torch.no_grad():
+        z, noise = encode(model, x)
+        torch.testing.assert_close(model.decode(z, noise), x, rtol=1e-9, atol=1e-9)
+        z_again, noise_again = encode(model, model.decode(z, noise))
+    torch.testing.assert_close([z_again, *noise_again], [z, *noise], rtol=1e-8, atol=1e-8)
+
+
+@every_model
+@pytest.mark.parametrize("seed", range(3))
+def test_log_prob_is_the_latents_density_times_the_jacobian(case, seed):
+    """log p(x) = log N(latents) + log |det ∂ latents / ∂ x| − D log 256, the latents standardised."""
+    model, x = case.make(seed, 0.03), images(1, case.shape, seed)
+
+    def latents(image):
+        z, noise = encode(model, image.reshape(1, *case.shape))
+        prior = model.top(z.new_zeros(1, 2 * z.shape[1], *z.shape[2:]))
+        noise.append((z - prior[:, 0::2]) * torch.exp(-prior[:, 1::2]))
+        return torch.cat([part.flatten() for part in noise])
+
+    flat = x.flatten()
+    _, log_det = torch.linalg.slogdet(jacrev(latents)(flat))
+    normal = torch.distributions.Normal(0.0, 1.0).log_prob(latents(flat)).sum()
+    expected = normal + log_det - model.dimensions * math.log(256)
+    torch.testing.assert_close(model.log_prob(x)[0], expected, rtol=1e-9, atol=1e-8)
+
+
+def test_the_density_integrates_to_one():
+    """Over the images 1×2×2, by importance sampling from a wide Gaussian; of the continuous x, so without log 256."""
+    case = Case(GlowConfig(blocks=1, steps=2, hidden_channels=4), (1, 2, 2))
+    model = case.make(perturbation=0.03)
+    drawn = model.sample(4000, torch.Generator().manual_seed(1)).flatten(1)
+    mean, factor = drawn.mean(dim=0), torch.linalg.cholesky(torch.cov(drawn.T) * 2.0)
+    proposal = torch.distributions.MultivariateNormal(mean, scale_tril=factor)
+    with torch.random.fork_rng():
+        torch.manual_seed(2)
+        points = proposal.sample((400_000,))
+    with torch.no_grad():
+        log_prob = model.log_prob(points.reshape(-1, 1, 2, 2)) + 4 * math.log(256)
+    weights = torch.exp(log_prob - proposal.log_prob(points))
+    error = weights.std() / math.sqrt(len(weights))
+    assert error < 0.01
+    assert abs(weights.mean() - 1) < 4 * error
+
+
+@every_model
+def test_every_actnorm_puts_out_mean_zero_and_variance_one_after_initialisation(case):
+    x = images(64, case.shape)
+    model = make_model(case.config, case.shape, torch.Generator().manual_seed(0)).double()
+    seen = {}
+    original = ActNorm.initialise
+
+    def spy(actnorm, z):
+        seen[actnorm] = original(actnorm, z)
+        return seen[actnorm]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ActNorm, "initialise", spy)
+        model.initialise(x)
+    actnorms = [module for module in model.modules() if isinstance(module, ActNorm)]
+    assert {*seen} == {*actnorms}
+    for actnorm, y in seen.items():
+        assert actnorm.initialised
+        torch.testing.assert_close(y.mean(dim=(0, 2, 3)), torch.zeros(y.shape[1], dtype=y.dtype), rtol=0, atol=1e-9)
+        variance = y.var(dim=(0, 2, 3), correction=0)
+        constant = variance < 1e-9  # a channel of a network that a ReLU shut
+        torch.testing.assert_close(variance[~constant], torch.ones_like(variance[~constant]), rtol=1e-6, atol=0)
+        assert (~constant).any()
+
+
+def test_a_constant_channel_leaves_initialisation_finite():
+    model = make_model(GlowConfig(blocks=1, steps=1, hidden_channels=4), (1, 4, 4), torch.Generator().manual_seed(0))
+    model.initialise(torch.zeros(8, 1, 4, 4))
+    assert torch.isfinite(model.log_prob(torch.zeros(2, 1, 4, 4))).all()
+
+
+def plain_log_prob(model, x):
+    """Glow as the paper states it, operation by operation, nothing folded."""
+    total = torch.full((len(x),), -x[0].numel() * math.log(256), dtype=x.dtype)
+
+    def gaussian(z, h):
+        mean, logs = h[:, 0::2], h[:, 1::2]
+        normal = torch.distributions.Normal(mean.expand_as(z), torch.exp(logs).expand_as(z))
+        return normal.log_prob(z).sum(dim=(1, 2, 3))
+
+    def actnorm(layer, z):
+        return (z + layer.bias) * torch.exp(layer.logs)
+
+    def zero_conv(layer, z):
+        return F.conv2d(z, layer.weight, layer.bias, padding=1) * torch.exp(3 * layer.logs)
+
+    z = x
+    for block in model.blocks:
+        z = squeeze(z)
+        positions = z.shape[2] * z.shape[3]
+        for step in block.steps:
+            z = actnorm(step.actnorm, z)
+            weight = step.mixing.weight()
+            z = torch.einsum("ij,njhw->nihw", weight, z)
+            total = total + positions * (step.actnorm.logs.sum() + torch.linalg.slogdet(weight)[1])
+            net, half = step.coupling, z.shape[1] // 2
+            h = F.relu(actnorm(net.first.actnorm, F.conv2d(z[:, :half], net.first.weight, padding=1)))
+            h = F.relu(actnorm(net.second.actnorm, F.conv2d(h, net.second.weight)))
+            h = zero_conv(net.last, h)
+            scale = torch.sigmoid(h[:, 1::2] + 2)
+            z = torch.cat([z[:, :half], (z[:, half:] + h[:, 0::2]) * scale], dim=1)
+            total = total + torch.log(scale).sum(dim=(1, 2, 3))
+        if block.split is not None:
+            half = z.shape[1] // 2
+            total = total + gaussian(z[:, half:], zero_conv(block.split.prior, z[:, :half]))
+            z = z[:, :half]
+    zeros = torch.zeros(1, 2 * z.shape[1], *z.shape[2:], dtype=z.dtype)
+    return total + gaussian(z, zero_conv(model.top, zeros))
+
+
+@settings(max_examples=12, deadline=None, database=None, derandomize=True)
+@given(
+    blocks=st.integers(1, 2),
+    steps=st.integers(1, 3),
+    hidden=st.integers(1, 6),
+    channels=st.sampled_from([1, 3]),
+    seed=st.integers(0, 99),
+)
+def test_log_prob_equals_the_unfolded_model(blocks, steps, hidden, channels, seed):
+    case = Case(GlowConfig(blocks=blocks, steps=steps, hidden_channels=hidden), (channels, 8, 4))
+    model, x = case.make(seed, 0.03), images(3, case.shape, seed)
+    torch.testing.assert_close(model.log_prob(x), plain_log_prob(model, x), rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.parametrize(
+    ("config", "shape", "tensors", "parameters"),
+    [
+        (GlowConfig(blocks=3, steps=32, hidden_channels=512), (3, 32, 32), 1353, 44_235_312),
+        (GlowConfig(blocks=1, steps=10, hidden_channels=1000), (1, 28, 28), 143, 10_581_112),
+    ],
+    ids=["the paper's RGB Glow", "the paper's grey Glow"],
+)
+def test_the_papers_models_have_their_published_sizes(config, shape, tensors, parameters):
+    layers = [parameter for _, parameter in Glow(config, shape, torch.Generator().manual_seed(0)).layers()]
+    assert (len(layers), sum(parameter.numel() for parameter in layers)) == (tensors, parameters)
+
+
+def test_a_side_that_cannot_be_squeezed_is_refused():
+    with pytest.raises(ValueError, match="sides divisible by 8, got 28×28"):
+        make_model(GlowConfig(blocks=3), (1, 28, 28), torch.Generator())
+
+
+def test_the_invertible_convolution_starts_as_a_rotation():
+    weight = InvertibleConv(6, torch.Generator().manual_seed(0)).weight()
+    torch.testing.assert_close(weight @ weight.T, torch.eye(6), rtol=0, atol=1e-5)
+
+
+def test_unsqueeze_undoes_squeeze_and_squares_become_channels():
+    x = torch.arange(2 * 3 * 4 * 6).reshape(2, 3, 4, 6)
+    assert torch.equal(unsqueeze(squeeze(x)), x)
+    assert squeeze(x)[0, :4, 0, 0].tolist() == x[0, 0, :2, :2].flatten().tolist()
+
+
+def test_bits_per_dim_of_uniform_noise_is_eight():
+    log_prob = torch.tensor([-784 * math.log(256)])
+    np.testing.assert_allclose(bits_per_dim(log_prob, 784), 8.0)
