@@ -172,8 +172,19 @@ def restore(run: Run, folder: Path) -> TrainingState:
     optimizer, own_metadata = load_tensors(folder / "state.safetensors", STATE, run)
     if metadata["checkpoint"] != own_metadata["checkpoint"]:
         raise StorageError(f"{folder}: weights and training state are of different epochs; delete both and rerun")
-    lines = (folder / "log.jsonl").read_text().splitlines()
-    return _filled(run, weights | optimizer, metadata, [json.loads(line) for line in lines])
+    log = _load_log(folder / "log.jsonl", metadata["checkpoint"]["epoch"])
+    return _filled(run, weights | optimizer, metadata, log)
+
+
+def _load_log(path: Path, epoch: int) -> list[dict[str, Any]]:
+    """The rows of a log up to an epoch; raises StorageError if they are not all there."""
+    try:
+        rows = [json.loads(line) for line in path.read_text().splitlines()]
+    except (OSError, ValueError) as error:
+        raise StorageError(f"{path}: cannot be read as a training log ({error}); delete it and rerun") from error
+    if [row["epoch"] for row in rows] != list(range(epoch + 1)):
+        raise StorageError(f"{path}: does not have one row for each epoch up to {epoch}; delete it and rerun")
+    return rows
 
 
 def _blank(run: Run) -> TrainingState:

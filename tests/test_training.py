@@ -1,0 +1,264 @@
+"""Training is a chain: the same bytes however it is cut, and nothing lost but the epoch under way."""
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from fcntl import LOCK_EX, flock
+
+import numpy as np
+import pytest
+import torch
+
+from immature_ood import training
+from immature_ood.checkpoints import STATE, Run, load_tensors
+from immature_ood.models import bits_per_dim
+from immature_ood.storage import StorageError
+from immature_ood.study import GlowConfig, TrainingConfig
+
+SHAPE = (1, 4, 4)
+OPTIONS = TrainingConfig(batch_size=16, learning_rate=1e-2, samples=4)
+RUN = Run("digits", "glow", GlowConfig(blocks=1, steps=1, hidden_channels=4), OPTIONS, SHAPE, 0, 1, "hash", {"a": "1"})
+FILES = ("weights.safetensors", "state.safetensors")
+
+
+def pixels(number=70, seed=0):
+    """Images with something to learn: grey levels that rise from left to right."""
+    generator = np.random.default_rng(seed)
+    ramp = np.linspace(40, 200, SHAPE[2])
+    return (ramp + generator.normal(0, 12, (number, *SHAPE))).clip(0, 255).astype(np.uint8)
+
+
+def with_options(**options):
+    return replace(RUN, training=OPTIONS.model_copy(update=options))
+
+
+def train(folder, *epochs, run=RUN, on_epoch=lambda row: None):
+    """Trains to each of the epochs in turn, each in a job of its own; returns the last state."""
+    for previous, until in zip([None, *epochs], epochs, strict=False):
+        begun = previous is not None
+        state = training.restore(run, folder / str(previous)) if begun else training.start(run, pixels())
+        state = training.train(state, until, pixels(), pixels(30, seed=1), folder / "scratch", on_epoch)
+        training.save(state, folder / str(until))
+    return state
+
+
+def same_bytes(first, second):
+    return all((first / name).read_bytes() == (second / name).read_bytes() for name in FILES)
+
+
+@pytest.mark.parametrize("options", [{}, {"gradient_clip": 0.5, "warmup_epochs": 3}], ids=["plain", "clip, warm-up"])
+def test_a_chain_of_jobs_makes_the_bytes_of_one_job(tmp_path, options):
+    run = with_options(**options)
+    train(tmp_path / "chain", 0, 1, 4, run=run)
+    train(tmp_path / "once", 4, run=run)
+    assert same_bytes(tmp_path / "chain/4", tmp_path / "once/4")
+    for name in ("log.jsonl", "samples.npy"):
+        rows = [(tmp_path / way / "4" / name).read_bytes() for way in ("chain", "once")]
+        if name.endswith("jsonl"):
+            assert without_times(rows[0]) == without_times(rows[1])
+        else:
+            assert rows[0] == rows[1]
+
+
+def without_times(log):
+    rows = [json.loads(line) for line in log.splitlines()]
+    return [{k: v for k, v in row.items() if k not in ("seconds", "images_per_second")} for row in rows]
+
+
+class Killed(Exception):
+    """Stands for a kill right after an epoch was written."""
+
+
+@pytest.mark.parametrize("epoch", [0, 1, 3])
+def test_a_run_that_was_cut_goes_on_to_the_same_bytes(tmp_path, epoch):
+    def cut(row):
+        if row["epoch"] == epoch:
+            raise Killed
+
+    with pytest.raises(Killed):
+        train(tmp_path / "cut", 4, on_epoch=cut)
+    trained = []
+    train(tmp_path / "cut", 4, on_epoch=lambda row: trained.append(row["epoch"]))
+    assert trained == list(range(epoch + 1, 5))
+    train(tmp_path / "whole", 4)
+    assert same_bytes(tmp_path / "cut/4", tmp_path / "whole/4")
+    log = (tmp_path / "cut/4/log.jsonl").read_text().splitlines()
+    assert [json.loads(line)["epoch"] for line in log] == [0, 1, 2, 3, 4]
+
+
+def test_the_scratch_state_goes_when_the_job_is_done(tmp_path):
+    train(tmp_path, 2)
+    assert not list((tmp_path / "scratch").glob("*.safetensors"))
+
+
+def test_a_damaged_scratch_state_is_not_used(tmp_path):
+    scratch = tmp_path / "scratch" / f"{RUN.key}.safetensors"
+    scratch.parent.mkdir()
+    scratch.write_bytes(b"half a file")
+    train(tmp_path, 1)
+    train(tmp_path / "whole", 1)
+    assert same_bytes(tmp_path / "1", tmp_path / "whole/1")
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("id_dataset", "photos"),
+        ("model", RUN.model.model_copy(update={"hidden_channels": 5})),
+        ("training", OPTIONS.model_copy(update={"weight_decay": 0.0})),
+        ("shape", (3, 4, 4)),
+        ("seed", 1),
+        ("threads", 2),
+        ("train_sha256", "other"),
+        ("source", {"a": "2"}),
+    ],
+)
+def test_the_state_of_another_run_is_refused_by_the_field_that_differs(tmp_path, field, value):
+    train(tmp_path, 0)
+    other = replace(RUN, **{field: value})
+    assert other.key != RUN.key
+    with pytest.raises(StorageError, match=rf"is of another run: {field} is"):
+        training.restore(other, tmp_path / "0")
+
+
+def test_weights_and_state_of_different_epochs_are_refused(tmp_path):
+    train(tmp_path, 0, 1)
+    (tmp_path / "1/state.safetensors").write_bytes((tmp_path / "0/state.safetensors").read_bytes())
+    with pytest.raises(StorageError, match="are of different epochs"):
+        training.restore(RUN, tmp_path / "1")
+
+
+@pytest.mark.parametrize("name", [*FILES, "log.jsonl"])
+@pytest.mark.parametrize("kept", [0.0, 0.5, 0.97], ids=["emptied", "cut in the middle", "cut at the end"])
+def test_a_truncated_file_of_a_checkpoint_is_refused_by_name(tmp_path, name, kept):
+    train(tmp_path, 2)
+    file = tmp_path / "2" / name
+    whole = file.read_bytes()
+    file.write_bytes(whole[: int(len(whole) * kept)])
+    with pytest.raises(StorageError, match=name):
+        training.restore(RUN, tmp_path / "2")
+
+
+def test_a_missing_file_of_a_checkpoint_is_named(tmp_path):
+    train(tmp_path, 0)
+    (tmp_path / "0/log.jsonl").unlink()
+    with pytest.raises(StorageError, match=r"log\.jsonl"):
+        training.restore(RUN, tmp_path / "0")
+
+
+def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_good_state(tmp_path):
+    run = with_options(learning_rate=1e6, warmup_epochs=3)
+    for _ in range(2):  # the second job goes on from the state that the first one left, and fails at the same place
+        with pytest.raises(
+            training.TrainingDiverged, match=r"epoch (\d+), step (\d+).*lower training.learning_rate"
+        ) as e:
+            train(tmp_path, 60, run=run)
+        tensors, metadata = load_tensors(tmp_path / "scratch" / f"{run.key}.safetensors", STATE, run)
+        assert all(torch.isfinite(tensor.double()).all() for tensor in tensors.values())
+        assert f"in epoch {metadata['checkpoint']['epoch'] + 1}," in str(e.value)
+    assert not (tmp_path / "60").exists()
+
+
+def test_two_processes_do_not_train_the_same_run(tmp_path):
+    (tmp_path / "scratch").mkdir()
+    lock = tmp_path / "scratch" / f"{RUN.key}.lock"
+    with lock.open("w") as held:
+        flock(held, LOCK_EX)
+        with pytest.raises(StorageError, match="another process is training this run"):
+            train(tmp_path, 1)
+    train(tmp_path, 1)  # a lock that nobody holds any more does not matter
+
+
+def test_a_scratch_folder_that_cannot_be_written_is_named(tmp_path):
+    (tmp_path / "scratch").write_text("a file")
+    with pytest.raises(StorageError, match=r"cannot write .*scratch"):
+        train(tmp_path, 1)
+
+
+def test_the_learning_rate_warms_up_linearly():
+    state = training.start(with_options(warmup_epochs=2), pixels())
+    rows = [training.train_epoch(state, torch.from_numpy(pixels())) for _ in range(4)]
+    assert [row["learning_rate"] for row in rows] == pytest.approx([5e-3, 1e-2, 1e-2, 1e-2])
+
+
+def test_gradients_are_clipped():
+    """Adamax's first step does not know the gradient's length, its memory of the gradient does."""
+    norms = {}
+    for clip in (None, 1e-3):
+        state = training.start(with_options(gradient_clip=clip, weight_decay=0.0, batch_size=64), pixels())
+        training.train_epoch(state, torch.from_numpy(pixels()))
+        squares = [memory["exp_avg"].square().sum() for memory in state.optimizer.state.values()]
+        norms[clip] = torch.stack(squares).sum().sqrt().item() / 0.1  # exp_avg is (1 − β₁) times the gradient
+    assert norms[None] > 1e-2
+    assert norms[1e-3] == pytest.approx(1e-3, rel=1e-2)
+
+
+def test_weight_decay_shrinks_the_weights():
+    lengths = []
+    for decay in (0.0, 1.0):
+        state = training.start(with_options(weight_decay=decay), pixels())
+        for _ in range(5):
+            training.train_epoch(state, torch.from_numpy(pixels()))
+        lengths.append(state.model.blocks[0].steps[0].coupling.first.weight.norm().item())
+    assert lengths[1] < lengths[0]
+
+
+def test_training_fits_and_the_log_says_so(tmp_path):
+    state = train(tmp_path, 8)
+    fit = [row["fit_bits_per_dim"] for row in state.log]
+    assert fit[-1] < fit[0] - 0.3
+    assert state.images_seen == 8 * 64  # 70 images: the incomplete fifth batch is left out
+    x = torch.from_numpy(pixels(30, seed=1)).float()
+    noise = torch.rand(x.shape, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        again = bits_per_dim(state.model.log_prob((x + noise) / 256 - 0.5), 16).mean().item()
+    assert fit[-1] == pytest.approx(again, abs=0.1)
+    sidecar = json.loads((tmp_path / "8/checkpoint.json").read_text())
+    assert sidecar["checkpoint"]["images_seen"] == 512
+    assert sidecar["train_seconds"] == pytest.approx(sum(row["seconds"] for row in state.log))
+    assert {"commit", "python", "torch"} <= sidecar["versions"].keys()
+
+
+def test_each_epoch_and_seed_has_its_own_order_and_noise(monkeypatch):
+    batches = []
+    step = training._step
+    monkeypatch.setattr(training, "_step", lambda state, x, **o: batches.append(x.clone()) or step(state, x, **o))
+    for seed in (0, 1):
+        state = training.start(replace(RUN, seed=seed), pixels())
+        for _ in range(2):
+            training.train_epoch(state, torch.from_numpy(pixels()))
+    firsts = torch.stack(batches[::4])  # of each of the four epochs
+    assert len({first.numpy().tobytes() for first in firsts}) == 4
+    epoch = torch.cat(batches[:4])
+    assert len({image.numpy().tobytes() for image in epoch}) == 64  # no image twice
+    assert (epoch >= -0.5).all()
+    assert (epoch < 0.5).all()
+
+
+def test_epoch_zero_is_the_initialised_untrained_model(tmp_path):
+    state = train(tmp_path, 0)
+    assert (state.epoch, state.images_seen, state.train_seconds) == (0, 0, 0.0)
+    assert [row["epoch"] for row in state.log] == [0]
+    assert all(bool(flag) for name, flag in state.model.named_buffers() if name.endswith("initialised"))
+
+
+def test_samples_are_drawn_with_the_same_noise_at_every_epoch(tmp_path):
+    train(tmp_path, 0, 3)
+    first, last = (np.load(tmp_path / epoch / "samples.npy") for epoch in "03")
+    assert first.shape == last.shape == (4, *SHAPE)
+    assert first.dtype == np.uint8
+    assert not np.array_equal(first, last)
+    assert np.array_equal(first, training.draw_samples(training.restore(RUN, tmp_path / "0")))
+
+
+@pytest.mark.parametrize("without_mallopt", [False, True])
+def test_preparing_sets_the_threads(without_mallopt):
+    code = "import ctypes, torch; from immature_ood import runtime; "
+    if without_mallopt:
+        code += "runtime.ctypes.CDLL = lambda name: object(); "
+    code += "runtime.prepare(1); print(torch.get_num_threads(), torch.ones(3).sum().item())"
+    environment = {**os.environ, "OMP_NUM_THREADS": "2"}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=True)
+    assert done.stdout.split() == ["1", "3.0"]
