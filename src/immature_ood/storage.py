@@ -4,7 +4,7 @@ import io
 import json
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -44,11 +44,12 @@ def write_whole(path: str | os.PathLike[str]) -> Iterator[Path]:
             os.fsync(file.fileno())
         os.replace(temporary, path)
     except OSError as error:
-        written = temporary.stat().st_size if temporary.exists() else 0
+        written = os.path.getsize(temporary) if os.path.exists(temporary) else 0
         reason = f"{error.strerror or error} (after {written:,} bytes)"
         raise StorageError(f"cannot write {path}: {reason}; free space or choose another folder, then rerun") from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):  # it was renamed, or its folder is not one
+            temporary.unlink()
 
 
 def write_bytes(path: str | os.PathLike[str], content: bytes) -> None:
@@ -78,7 +79,7 @@ def save_arrays(
     metadata: JSON values; stored under one key as sorted JSON, since safetensors' own key order is random.
     """
     described = json.dumps({**metadata, "schema": schema}, sort_keys=True)
-    contiguous = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+    contiguous = {name: np.asarray(array, order="C") for name, array in arrays.items()}
     write_bytes(path, save(contiguous, metadata={METADATA_KEY: described}))
 
 
