@@ -30,7 +30,7 @@ def _from_command_line(value: Any) -> Any:
 Whole = Annotated[int, BeforeValidator(_from_command_line)]
 Positive = Annotated[Whole, Field(gt=0)]
 NonNegative = Annotated[Whole, Field(ge=0)]
-Real = Annotated[float, Field(strict=False)]  # YAML reads 1e-3 as a string
+Real = Annotated[float, Field(strict=False, allow_inf_nan=False)]  # YAML reads 1e-3 as a string
 
 
 class StudyError(ValueError):

@@ -1,0 +1,54 @@
+"""Around a script: a log, one line for an expected error, a bar only where somebody watches."""
+
+import io
+import sys
+
+import pytest
+
+from immature_ood.job import job
+from immature_ood.progress import progress
+from immature_ood.storage import StorageError
+from immature_ood.study import StudyError
+
+
+@pytest.mark.parametrize(
+    "error", [StorageError("x.bin: mend it"), StudyError("x.bin: mend it"), OSError("x.bin: mend it")]
+)
+def test_an_expected_error_is_one_line_and_the_log_has_the_rest(tmp_path, capsys, error):
+    log = tmp_path / "logs" / "a.log"
+    with pytest.raises(SystemExit) as exit, job([str(log)]):
+        raise error
+    assert exit.value.code == 1
+    said = capsys.readouterr().err
+    assert said.startswith("\nerror: x.bin: mend it\n")
+    assert str(log) in said
+    assert "Traceback" not in said
+    assert "Traceback" in log.read_text()
+
+
+def test_a_defect_is_not_hidden(tmp_path):
+    with pytest.raises(ZeroDivisionError), job([str(tmp_path / "a.log")]):
+        print(1 / 0)
+    assert "ZeroDivisionError" in (tmp_path / "a.log").read_text()
+
+
+def test_lines_are_in_the_log_at_once(tmp_path):
+    with job([str(tmp_path / "a.log")]) as say:
+        say("first")
+        assert (tmp_path / "a.log").read_text() == "first\n"
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+@pytest.mark.parametrize("watched", [True, False])
+def test_progress_is_drawn_on_a_terminal_alone(monkeypatch, watched):
+    stderr = Terminal() if watched else io.StringIO()
+    monkeypatch.setattr(sys, "stderr", stderr)
+    monkeypatch.setenv("TERM", "xterm")
+    with progress("training digits", 2) as advance:
+        advance(note="3.1 bits/dim")
+        advance()
+    assert ("training digits" in stderr.getvalue()) == watched

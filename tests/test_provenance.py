@@ -1,0 +1,141 @@
+"""What a stage depends on: the syntax of the modules it reaches, and no other."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from immature_ood import provenance
+from immature_ood.provenance import CheckpointId, source_hashes, train_seconds, versions
+
+ROOT = Path(__file__).parents[1]
+SCRIPTS = ROOT / "workflow/scripts"
+
+SCRIPT = '''"""What it does."""
+from immature_ood import top
+
+print(top.value())  # says it
+'''
+TOP = '''"""A module."""
+
+
+def value():
+    """One."""
+    from immature_ood.part.inner import ONE
+
+    return ONE
+'''
+
+
+@pytest.fixture
+def package(tmp_path, monkeypatch):
+    """A small package in place of this one, and a script that uses it."""
+    files = {
+        "script.py": SCRIPT,
+        "pkg/__init__.py": "",
+        "pkg/top.py": TOP,
+        "pkg/part/__init__.py": "TWO = 2\n",
+        "pkg/part/inner.py": "from immature_ood import storage\nONE = 1\n",
+        "pkg/storage.py": "THREE = 3\n",
+        "pkg/other.py": "FOUR = 4\n",
+    }
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True, parents=True)
+        (tmp_path / name).write_text(text)
+    monkeypatch.setattr(provenance, "SOURCE", tmp_path / "pkg")
+    return tmp_path
+
+
+def hashes(package):
+    provenance._syntax_hash.cache_clear()
+    provenance._imported.cache_clear()
+    return source_hashes(package / "script.py")
+
+
+def test_all_that_is_reached_counts_and_nothing_else(package):
+    assert {*hashes(package)} == {"script", "top", "part", "part.inner"}
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new", "changed"),
+    [
+        ("script.py", "What it does", "What it says", set()),
+        ("script.py", "  # says it", "", set()),
+        ("pkg/top.py", "One.", "The number one.", set()),
+        ("pkg/top.py", "    return ONE", "    return (\n        ONE\n    )", set()),
+        ("pkg/storage.py", "3", "33", set()),
+        ("pkg/other.py", "4", "44", set()),
+        ("script.py", "top.value()", "top.value() + 1", {"script"}),
+        ("pkg/top.py", "return ONE", "return -ONE", {"top"}),
+        ("pkg/part/inner.py", "ONE = 1", "ONE = 11", {"part.inner"}),
+        ("pkg/part/__init__.py", "2", "22", {"part"}),
+    ],
+)
+def test_an_edit_changes_the_hash_of_its_module_unless_it_is_only_words(package, file, old, new, changed):
+    before = hashes(package)
+    text = (package / file).read_text()
+    assert old in text
+    (package / file).write_text(text.replace(old, new))
+    after = hashes(package)
+    assert {name for name in before if before[name] != after[name]} == changed
+
+
+@pytest.mark.parametrize(
+    ("sources", "needed", "foreign"),
+    [
+        (
+            [SCRIPTS / "train.py", provenance.SOURCE / "models/glow.py"],
+            {"training", "checkpoints", "models.glow", "dequantisation"},
+            ("plots", "detectors", "gradients", "evaluation", "tables", "scores"),
+        ),
+        (
+            [SCRIPTS / "extract.py", provenance.SOURCE / "models/glow.py"],
+            {"gradients", "gradients.closed_form", "models.glow", "features"},
+            ("plots", "detectors", "training", "evaluation", "tables", "scores"),
+        ),
+        (
+            [SCRIPTS / "plot_auroc.py"],
+            {"plots.auroc", "plots.style"},
+            ("models", "gradients", "training", "checkpoints", "dequantisation", "datasets"),
+        ),
+        (
+            [SCRIPTS / "fit.py", provenance.SOURCE / "detectors/likelihood.py"],
+            {"detectors", "detectors.likelihood", "features"},
+            ("models", "gradients", "training", "plots", "tables", "evaluation"),
+        ),
+    ],
+    ids=["train", "extract", "plots", "fit"],
+)
+def test_a_stage_depends_on_what_it_needs_and_on_nothing_after_it(sources, needed, foreign):
+    found = source_hashes(*sources)
+    assert needed <= found.keys()
+    assert not [name for name in found if name.split(".")[0] in foreign]
+
+
+def test_every_script_but_train_and_extract_starts_without_torch():
+    for script in SCRIPTS.glob("*.py"):
+        reached = source_hashes(script)
+        with_torch = [name for name in reached if imports_torch(name, script)]
+        assert bool(with_torch) == (script.name in ("train.py", "extract.py")), (script.name, with_torch)
+
+
+def imports_torch(name, script):
+    module = provenance.SOURCE.joinpath(*name.split("."))
+    file = next((f for f in (module.with_suffix(".py"), module / "__init__.py") if f.is_file()), script)
+    return any(line.startswith(("import torch", "from torch")) for line in file.read_text().splitlines())
+
+
+def test_versions_name_the_commit_where_there_is_one(tmp_path, monkeypatch):
+    assert {"commit", "python", "numpy"} == versions("numpy").keys()
+    monkeypatch.setattr(provenance, "SOURCE", tmp_path)
+    assert versions()["commit"] == "unknown"
+    monkeypatch.setenv("PATH", "")
+    assert shutil.which("git") is None
+    assert versions()["commit"] == "unknown"
+
+
+def test_train_seconds_are_read_from_sidecars(tmp_path):
+    checkpoint = CheckpointId("digits", "glow", 0, 4, 100, "key")
+    (tmp_path / "a.json").write_text(json.dumps({"checkpoint": vars(checkpoint), "train_seconds": 1.5}))
+    assert train_seconds([tmp_path / "a.json"]) == {checkpoint: 1.5}

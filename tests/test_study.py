@@ -1,0 +1,135 @@
+"""A bad config is refused with one line a fault: key path, what is wrong, the nearest valid name."""
+
+import copy
+from pathlib import Path
+
+import pytest
+import yaml
+
+from immature_ood import registry
+from immature_ood.study import Study, StudyError
+
+ROOT = Path(__file__).parents[1]
+CONFIGS = [ROOT / "config.yaml", *sorted((ROOT / "studies").glob("*.yaml"))]
+GOOD = yaml.safe_load((ROOT / "config.yaml").read_text())
+
+
+def changed(path, value):
+    """The default config with the value at a dotted path set, or taken out if it is ..."""
+    config = copy.deepcopy(GOOD)
+    *parents, last = path.split(".")
+    section = config
+    for part in parents:
+        section = section.setdefault(part, {})
+    if value is ...:
+        del section[last]
+    else:
+        section[last] = value
+    return config
+
+
+def faults(config):
+    with pytest.raises(StudyError) as raised:
+        Study.parse(config)
+    return str(raised.value).splitlines()
+
+
+@pytest.mark.parametrize("file", CONFIGS, ids=lambda file: file.stem)
+def test_the_committed_studies_are_valid(file):
+    config = yaml.safe_load(file.read_text())
+    assert Study.parse(config).name == config["name"]
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "line"),
+    [
+        ("epoch", [1], "epoch: unknown key; did you mean 'epochs'?"),
+        ("training.learning_rte", 1, "training.learning_rte: unknown key; did you mean 'learning_rate'?"),
+        ("datasets.digits.trian", 1, "datasets.digits.trian: unknown key; did you mean 'train'?"),
+        ("models.glow.step", 1, "models.glow.step: unknown key; did you mean 'steps'?"),
+        ("training.batch_size", "many", "training.batch_size: Input should be a valid integer, got 'many'"),
+        ("training.batch_size", 6.5, "training.batch_size: Input should be a valid integer, got 6.5"),
+        ("training.batch_size", True, "training.batch_size: Input should be a valid integer, got True"),
+        ("training.learning_rate", "fast", "training.learning_rate: Input should be a valid number"),
+        ("training.learning_rate", float("nan"), "training.learning_rate: Input should be a finite number"),
+        ("training.learning_rate", float("inf"), "training.learning_rate: Input should be a finite number"),
+        ("training.learning_rate", 0, "training.learning_rate: Input should be greater than 0"),
+        ("training", 3, "training: Input should be a valid dictionary"),
+        ("datasets", ["digits"], "datasets: Input should be a valid dictionary"),
+        ("datasets", {}, "datasets: Dictionary should have at least 1 item"),
+        ("models", None, "models: Input should be a valid dictionary"),
+        ("models.glow.architecture", "glwo", "models.glow.architecture: Input should be 'glow', got 'glwo'"),
+        ("datasets.digits.source", "digist", "datasets.digits.source: unknown source 'digist'; did you mean 'digits'?"),
+        ("datasets.mnist", None, "datasets.mnist.source: unknown source 'mnist'"),
+        ("detectors", ["likelyhood"], "detectors.0: unknown name 'likelyhood'; did you mean 'likelihood'?"),
+        ("detectors", [], "detectors: List should have at least 1 item"),
+        ("detectors", ["likelihood"] * 2, "detectors: holds a value twice"),
+        ("id_datasets", ["digit"], "id_datasets.0: unknown name 'digit'; did you mean 'digits'?"),
+        ("id_datasets", [], "id_datasets: name at least one data set"),
+        ("epochs", [0, 2, 1], "epochs: must increase, got [0, 2, 1]"),
+        ("epochs", [1, 1], "epochs: must increase, got [1, 1]"),
+        ("epochs", [-1], "epochs.0: Input should be greater than or equal to 0, got -1"),
+        ("epochs", 16, "epochs: Input should be a valid list, got 16"),
+        ("seeds", [0, 0], "seeds: holds a value twice, got [0, 0]"),
+        ("features.fit_images", 999, "features.fit_images: 999 is not a multiple of batch size 5"),
+        ("features.test_images", 501, "features.test_images: 501 is not a multiple of batch size 5"),
+        ("features.batch_sizes", [0], "features.batch_sizes.0: Input should be greater than 0, got 0"),
+        ("datasets.digits.test", -5, "datasets.digits.test: Input should be greater than 0, got -5"),
+        ("datasets.digits.test", 100, "datasets.digits.test: 100 images, but the study uses 500"),
+        ("datasets.digits.fit", 100, "datasets.digits.fit: 100 images, but the study uses 1000"),
+        ("datasets.digits.train", 10, "datasets.digits.train: 10 images, but the study uses 64"),
+        ("evaluation.confidence", 95, "evaluation.confidence: Input should be less than 1, got 95"),
+        ("name", "../up", "name: String should match pattern"),
+        ("name", 12, "name: Input should be a valid string, got 12"),
+        ("name", ..., "name: is missing"),
+        ("datasets", ..., "datasets: is missing"),
+        ("epochs", ..., "epochs: is missing"),
+    ],
+)
+def test_a_bad_config_is_one_line_that_names_the_key(path, value, line):
+    found = faults(changed(path, value))
+    assert len(found) == 1
+    assert found[0].startswith(line)
+
+
+def test_all_faults_are_told_at_once():
+    config = changed("detectors", ["likelyhood"]) | {"epochs": [2, 1]}
+    assert {line.split(":")[0] for line in faults(config)} == {"detectors.0", "epochs"}
+
+
+def test_an_empty_config_names_what_is_missing():
+    assert faults({}) == ["name: is missing", "datasets: is missing", "epochs: is missing"]
+
+
+def test_defaults():
+    study = Study.parse({"name": "x", "datasets": {"digits": None, "numbers": {"source": "digits"}}, "epochs": [0, 3]})
+    assert study.id_datasets == ["digits", "numbers"]
+    assert study.datasets["digits"].source == "digits"
+    assert study.ood_datasets("numbers") == ["digits"]
+    assert [study.previous_epoch(epoch) for epoch in (0, 3)] == [None, 0]
+    assert {*study.detectors} <= {*registry.names("detectors")}
+
+
+def test_an_ood_set_needs_neither_training_nor_fit_images():
+    config = changed("id_datasets", ["digits", "glyphs"])
+    config["datasets"]["photos"] = {"train": 0, "fit": 0, "test": 500}
+    assert Study.parse(config).ood_datasets("digits") == ["photos", "glyphs"]
+
+
+def test_numbers_from_the_command_line_are_strings():
+    study = Study.parse(changed("epochs", ["0", "16"]) | {"training": {"learning_rate": "1e-3", "batch_size": "32"}})
+    assert (study.epochs, study.training.learning_rate, study.training.batch_size) == ([0, 16], 1e-3, 32)
+    assert faults(changed("epochs", ["-1"])) == ["epochs.0: Input should be a valid integer, got '-1'"]
+
+
+def test_a_name_that_is_not_registered_names_the_nearest():
+    with pytest.raises(KeyError, match="no 'glwo' among the models; did you mean 'glow'"):
+        registry.load("models", "glwo")
+    assert registry.did_you_mean("xyz", ["a", "b"]) == "; valid names: a, b"
+
+
+@pytest.mark.parametrize("kind", ["datasets", "models", "detectors"])
+def test_every_registered_name_loads(kind):
+    assert registry.names(kind)
+    for name in registry.names(kind):
+        assert registry.load(kind, name).__name__.endswith(f"{kind}.{name}")
