@@ -78,7 +78,7 @@ def test_several_seeds_show_mean_and_standard_deviation():
     text = to_markdown(paper_tables(make_auroc(seeds=(0, 1, 2), spread=0.01)))
     assert markdown_rows(text, "digits → photos")[0][:2] == ["0.520 ± 0.010", "**0.980** ± 0.010"]
     assert markdown_rows(text, "mean")[0][0] == "0.570 ± 0.010"
-    assert "Mean ± standard deviation over 3 seeds." in text
+    assert "Means over 3 seeds; ±: their standard deviation." in text
 
 
 def test_the_spread_of_the_mean_is_that_of_each_seeds_mean():

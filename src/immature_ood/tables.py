@@ -116,7 +116,7 @@ def _calibration_table(name: str, auroc: pd.DataFrame) -> PaperTable:
 def _notes(auroc: pd.DataFrame) -> list[str]:
     notes = ["Epoch 0 is the untrained control."] if (auroc["epoch"] == 0).any() else []
     seeds = auroc["seed"].nunique()
-    return notes if seeds == 1 else [*notes, f"Mean ± standard deviation over {seeds} seeds."]
+    return notes if seeds == 1 else [*notes, f"Means over {seeds} seeds; ±: their standard deviation."]
 
 
 def _columns(auroc: pd.DataFrame) -> tuple[tuple[int, int], ...]:
