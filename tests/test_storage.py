@@ -16,6 +16,7 @@ from safetensors.numpy import save_file
 
 from immature_ood.storage import (
     StorageError,
+    check_writable,
     load_arrays,
     load_metadata,
     save_arrays,
@@ -167,9 +168,22 @@ def test_a_folder_that_is_a_file_is_a_clear_error(tmp_path):
         write_json(tmp_path / "results" / "x.json", {})
 
 
+def test_a_results_folder_is_checked_before_any_work(tmp_path, monkeypatch):
+    check_writable(tmp_path / "not" / "there" / "yet")
+    assert not list(tmp_path.iterdir())
+    (tmp_path / "results").write_text("")
+    with pytest.raises(StorageError, match=r"cannot write .*results/study: .*results is not a folder; .*--directory"):
+        check_writable(tmp_path / "results" / "study")
+    monkeypatch.setattr(os, "access", lambda path, mode: False)
+    with pytest.raises(StorageError, match=r"cannot be written; make it writable"):
+        check_writable(tmp_path / "study")
+
+
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
 def test_a_folder_that_cannot_be_written_is_a_clear_error(tmp_path):
     tmp_path.chmod(0o500)
+    with pytest.raises(StorageError, match="cannot be written"):
+        check_writable(tmp_path)
     with pytest.raises(StorageError, match=r"cannot write .*x.json: Permission denied"):
         write_json(tmp_path / "x.json", {})
 

@@ -14,6 +14,7 @@ from safetensors.numpy import save
 
 __all__ = [
     "StorageError",
+    "check_writable",
     "load_arrays",
     "load_metadata",
     "save_arrays",
@@ -27,6 +28,15 @@ METADATA_KEY = "immature_ood"
 
 class StorageError(Exception):
     """A file that cannot be written, read or trusted; the message names the file and the mend."""
+
+
+def check_writable(folder: str | os.PathLike[str]) -> None:
+    """Raises StorageError if a folder, perhaps not there yet, could not be written to."""
+    path = Path(folder).absolute()
+    nearest = next(parent for parent in (path, *path.parents) if parent.exists())
+    if not nearest.is_dir() or not os.access(nearest, os.W_OK | os.X_OK):
+        reason = "cannot be written" if nearest.is_dir() else "is not a folder"
+        raise StorageError(f"cannot write {folder}: {nearest} {reason}; make it writable or choose another --directory")
 
 
 @contextmanager

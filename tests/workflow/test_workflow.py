@@ -166,6 +166,13 @@ def test_a_bad_config_stops_before_any_job_naming_key_and_nearest_name(project):
     assert "Building DAG" not in said
 
 
+def test_a_results_folder_that_is_none_stops_before_any_job(project, tmp_path):
+    (tmp_path / "results").write_text("")
+    said = snakemake(project, "--directory", tmp_path, ok=False)
+    assert f"cannot write results/smoke: {tmp_path}/results is not a folder" in said
+    assert "Building DAG" not in said
+
+
 def test_a_truncated_file_is_named_and_remade(project):
     features = project / "results/smoke/features/digits/glow/seed=0/epoch=3/fit.safetensors"
     table = "results/smoke/tables/auroc_digits.csv"

@@ -14,6 +14,7 @@ os.environ.update(
 from snakemake.exceptions import WorkflowError
 
 from immature_ood.provenance import source_hashes
+from immature_ood.storage import StorageError, check_writable
 from immature_ood.study import Study, StudyError
 
 try:
@@ -22,6 +23,11 @@ except StudyError as error:
     raise WorkflowError(f"the study is not valid:\n{error}") from None
 
 RESULTS = f"results/{study.name}"
+try:
+    check_writable(RESULTS)
+except StorageError as error:
+    raise WorkflowError(str(error)) from None
+
 DATA = f"{RESULTS}/data/{{dataset}}"
 RUN = "{id}/{model}/seed={seed}"
 CHECKPOINT = f"{RESULTS}/checkpoints/{RUN}/epoch={{epoch}}"
