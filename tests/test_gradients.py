@@ -37,13 +37,15 @@ def images(number, shape=SHAPE, dtype=torch.float64, seed=1):
     return (torch.rand(number, *shape, generator=generator) - 0.5).to(dtype)
 
 
-def loop(model, x, b):
+def loop(model, x, b, objective="log_prob"):
     """The oracle: one backward pass a group, (N / b, layers)."""
     parameters = [parameter for _, parameter in model.layers()]
     rows = []
     for group in x.split(b):
-        gradients = torch.autograd.grad(model.log_prob(group).sum(), parameters)
-        rows.append(torch.stack([gradient.square().sum() for gradient in gradients]))
+        value = model.log_prob(group) if objective == "log_prob" else model.encode(group)[0].flatten(1)
+        gradients = torch.autograd.grad(value.sum(), parameters, allow_unused=True)
+        squares = [x.new_zeros(()) if gradient is None else gradient.square().sum() for gradient in gradients]
+        rows.append(torch.stack(squares))
     return torch.stack(rows)
 
 
@@ -95,14 +97,15 @@ class Unfinished(Twice):
     height=st.integers(1, 2),
     width=st.integers(1, 3),
     seed=st.integers(0, 99),
+    objective=st.sampled_from(["log_prob", "sum_z"]),
 )
-def test_norms_are_those_of_the_loop(engine, blocks, steps, hidden, channels, height, width, seed):
+def test_norms_are_those_of_the_loop(engine, blocks, steps, hidden, channels, height, width, seed, objective):
     shape = (channels, height * 2**blocks, width * 2**blocks)
     model = glow(blocks=blocks, steps=steps, hidden=hidden, shape=shape, seed=seed)
     x = images(10, shape, seed=seed)
-    norms = layer_norms(model, x, [1, 2, 5], engine)
+    norms = layer_norms(model, x, [1, 2, 5], engine, objective)
     for b in (1, 2, 5):
-        torch.testing.assert_close(norms[b].squared, loop(model, x, b), rtol=1e-9, atol=0)
+        torch.testing.assert_close(norms[b].squared, loop(model, x, b, objective), rtol=1e-9, atol=1e-24)
         torch.testing.assert_close(norms[b].log_prob, model.log_prob(x).reshape(-1, b).mean(dim=1))
 
 
@@ -255,3 +258,39 @@ def test_nothing_but_norms_is_kept():
     ]
     layers = len([*model.layers()])
     assert sum(tensor.numel() for tensor in tensors) == 4 * layers
+
+
+@pytest.mark.parametrize("fits", [7, 2])
+def test_a_chunk_that_does_not_fit_is_halved(monkeypatch, fits):
+    """An engine that runs out of memory above some number of images stands for a small device."""
+    model, pixels = glow(dtype=torch.float32), np.random.default_rng(0).integers(0, 256, (12, *SHAPE), dtype=np.uint8)
+    whole = extract(model, pixels, "digits", "test", [1, 2], chunk=12)
+    sizes = []
+    call = ClosedForm.__call__
+
+    def small(self, x, batch_sizes):
+        sizes.append(len(x))
+        if len(x) > fits:
+            raise torch.OutOfMemoryError("no memory")
+        return call(self, x, batch_sizes)
+
+    monkeypatch.setattr(ClosedForm, "__call__", small)
+    done = []
+    halved = extract(model, pixels, "digits", "test", [1, 2], chunk=12, on_chunk=done.append)
+    assert sum(done) == 12
+    assert max(done) <= fits
+    assert all(size % 2 == 0 for size in sizes)
+    for expected, found in zip(whole, halved, strict=True):
+        np.testing.assert_allclose(found.log_norms, expected.log_norms, rtol=1e-4, atol=1e-4)
+    monkeypatch.setattr(
+        ClosedForm, "__call__", lambda self, x, b: (_ for _ in ()).throw(torch.OutOfMemoryError("none"))
+    )
+    with pytest.raises(torch.OutOfMemoryError):
+        extract(model, pixels, "digits", "test", [1, 2], chunk=12)
+
+
+def test_an_objective_that_a_model_has_not_is_refused():
+    with pytest.raises(ValueError, match=r"Affine has no latent; take features\.objective: log_prob"):
+        layer_norms(Affine((1, 2, 2)), images(2, (1, 2, 2)), [1], objective="sum_z")
+    with pytest.raises(ValueError, match="Affine has no networks apart"), Affine((1, 2, 2)).networks_in(torch.bfloat16):
+        pass

@@ -115,6 +115,18 @@ def test_float32_is_close_to_float64(case):
 
 
 @every_model
+def test_networks_may_compute_in_bfloat16_for_a_while(case):
+    model, x = case.make(dtype=torch.float32), images(4, case.shape, dtype=torch.float32)
+    exact = model.log_prob(x)
+    with model.networks_in(torch.bfloat16):
+        coarse = model.log_prob(x)
+    assert coarse.dtype == torch.float32
+    assert not torch.equal(coarse, exact)
+    torch.testing.assert_close(coarse, exact, rtol=0.02, atol=0.5)
+    assert torch.equal(model.log_prob(x), exact)
+
+
+@every_model
 def test_samples_are_finite_and_depend_on_the_generator_alone(case):
     model = case.make(perturbation=0.02, dtype=torch.float32)
     first, again, other = (model.sample(3, torch.Generator().manual_seed(seed)) for seed in (0, 0, 1))

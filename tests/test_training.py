@@ -48,7 +48,11 @@ def same_bytes(first, second):
     return all((first / name).read_bytes() == (second / name).read_bytes() for name in FILES)
 
 
-@pytest.mark.parametrize("options", [{}, {"gradient_clip": 0.5, "warmup_epochs": 3}], ids=["plain", "clip, warm-up"])
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"gradient_clip": 0.5, "warmup_epochs": 3}, {"precision": "bf16-coupling"}],
+    ids=["plain", "clip, warm-up", "bf16"],
+)
 def test_a_chain_of_jobs_makes_the_bytes_of_one_job(tmp_path, options):
     run = with_options(**options)
     train(tmp_path / "chain", 0, 1, 4, run=run)

@@ -82,6 +82,7 @@ class TrainingConfig(Config):
     batch_size: Positive = 64
     warmup_epochs: NonNegative = 1  # linear warm-up of the learning rate
     gradient_clip: Annotated[Real, Field(gt=0)] | None = None  # largest norm of the whole gradient, bits/dim
+    precision: Literal["fp32", "bf16-coupling"] = "fp32"  # of the networks inside the couplings; scores are always fp32
     samples: NonNegative = 16  # images drawn from the model at each kept epoch
 
 
@@ -92,6 +93,7 @@ class FeatureConfig(Config):
     fit_images: Positive = 1000  # cap on the ID fit set
     test_images: Positive = 1000  # cap on each test set
     chunk_images: Positive = 100  # images worked on at once: memory, not results
+    objective: Literal["log_prob", "sum_z"] = "log_prob"  # whose gradient is taken; sum_z: the paper's released code
 
 
 class EvaluationConfig(Config):

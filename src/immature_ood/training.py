@@ -6,7 +6,7 @@ All randomness comes from generators seeded by (seed, epoch, step), so a state i
 import json
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import asdict, dataclass, field
 from fcntl import LOCK_EX, LOCK_NB, flock
 from pathlib import Path
@@ -123,10 +123,11 @@ def train_epoch(state: TrainingState, pixels: Tensor) -> dict[str, Any]:
     size = run.training.batch_size
     batches = _order(run, state.epoch + 1, len(pixels))[: len(pixels) // size * size].split(size)
     losses = []
-    for index, batch in enumerate(batches):
-        images = pixels[batch]
-        x = dequantise(images, training_noise(images.shape, run.seed, state.epoch + 1, index))
-        losses.append(_step(state, x, steps_per_epoch=len(batches)))
+    with _precision(state):
+        for index, batch in enumerate(batches):
+            images = pixels[batch]
+            x = dequantise(images, training_noise(images.shape, run.seed, state.epoch + 1, index))
+            losses.append(_step(state, x, steps_per_epoch=len(batches)))
     state.epoch += 1
     state.images_seen += size * len(batches)
     seconds = time.perf_counter() - began
@@ -201,6 +202,13 @@ def _blank(run: Run) -> TrainingState:
 def _order(run: Run, epoch: int, images: int) -> Tensor:
     generator = torch.Generator().manual_seed(derive_seed("order", run.seed, epoch))
     return torch.randperm(images, generator=generator)
+
+
+def _precision(state: TrainingState) -> AbstractContextManager[None]:
+    """Inside, the model computes in the precision that it is trained in."""
+    if state.run.training.precision == "bf16-coupling":
+        return state.model.networks_in(torch.bfloat16)
+    return nullcontext()
 
 
 def _step(state: TrainingState, x: Tensor, steps_per_epoch: int) -> float:

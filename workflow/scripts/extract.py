@@ -20,7 +20,9 @@ with job(snakemake.log) as say:
     with progress(f"features of {checkpoint.id_dataset} epoch {checkpoint.epoch}", len(splits)) as advance:
         for dataset, split, source, output, cap in splits:
             pixels = load_split(source)[:cap]
-            features = gradients.extract(model, pixels, dataset, split, config.batch_sizes, config.chunk_images)
+            features = gradients.extract(
+                model, pixels, dataset, split, config.batch_sizes, config.chunk_images, objective=config.objective
+            )
             save_features(output, checkpoint, features)
             say(f"{dataset} {split}: {len(pixels)} images, {features[0].bits_per_dim:.4f} bits/dim")
             advance()

@@ -38,30 +38,34 @@ class Engine(Protocol):
         """x (N, C, H, W) → squared norms (N / b, layers) for each b, and log p (N,) in nats."""
 
 
-ENGINES: dict[str, Callable[[DensityModel], Engine]] = {"closed-form": ClosedForm, "generic": Generic}
+ENGINES: dict[str, Callable[[DensityModel, str], Engine]] = {"closed-form": ClosedForm, "generic": Generic}
 
 
-def make_engine(model: DensityModel, name: str | None = None) -> Engine:
+def make_engine(model: DensityModel, name: str | None = None, objective: str = "log_prob") -> Engine:
     """The engine of that name, by default the fastest that covers all layers, for the model's weights as they are now.
 
     "closed-form" is fast and small, for models whose layers all have a closed form; "generic" takes any model.
-    Raises ValueError if there is no such engine, or if it does not cover the model.
+    objective: see DensityModel.objective. Raises ValueError if there is no such engine or it does not cover the model.
     """
     name = name or ("generic" if uncovered(model) else "closed-form")
     if name not in ENGINES:
         raise ValueError(f"no {name!r} among the engines{did_you_mean(name, [*ENGINES])}")
-    return ENGINES[name](model)
+    return ENGINES[name](model, objective)
 
 
 def layer_norms(
-    model: DensityModel, x: Tensor, batch_sizes: Sequence[int], engine: str | None = None
+    model: DensityModel,
+    x: Tensor,
+    batch_sizes: Sequence[int],
+    engine: str | None = None,
+    objective: str = "log_prob",
 ) -> dict[int, LayerNorms]:
     """Squared gradient norms of every layer for groups of b consecutive images, for all b in one pass.
 
     x: (N, C, H, W), dequantised, all in memory at once; N a multiple of every b. Layers in the order of
-    `model.layers()`. engine: see make_engine. Raises ValueError if some b does not divide N.
+    `model.layers()`. engine, objective: see make_engine. Raises ValueError if some b does not divide N.
     """
-    return _layer_norms(make_engine(model, engine), x, batch_sizes)
+    return _layer_norms(make_engine(model, engine, objective), x, batch_sizes)
 
 
 def extract(
@@ -73,22 +77,33 @@ def extract(
     chunk: int,
     on_chunk: Callable[[int], None] = lambda images: None,
     engine: str | None = None,
+    objective: str = "log_prob",
 ) -> list[Features]:
     """The features of pixels (N, C, H, W) uint8, one entry a batch size.
 
     A remainder that does not fill a group of every size is left out: `Features.images` tells which were used.
     chunk: images worked on at once, a multiple of every batch size; it changes memory, and results only by rounding.
-    `on_chunk` is told the number of images done. engine: see make_engine.
+    Where the device has not the memory for them, it is halved. `on_chunk` is told the number of images done.
+    engine, objective: see make_engine.
     """
-    norms_of, place = make_engine(model, engine), next(model.parameters())
+    norms_of, place = make_engine(model, engine, objective), next(model.parameters())
     parts: dict[int, list[LayerNorms]] = {b: [] for b in batch_sizes}
-    used = len(pixels) // math.lcm(*batch_sizes) * math.lcm(*batch_sizes)
-    for start in range(0, used, chunk):
+    together = math.lcm(*batch_sizes)
+    start, used = 0, len(pixels) // together * together
+    while start < used:
         images = np.array(pixels[start : min(start + chunk, used)])
         x = dequantise(torch.from_numpy(images), fixed_noise(images, dataset)).to(place)
-        for b, norms in _layer_norms(norms_of, x, batch_sizes).items():
+        try:
+            norms_by_size = _layer_norms(norms_of, x, batch_sizes)
+        except torch.OutOfMemoryError:
+            if len(x) == together:
+                raise
+            chunk = max(len(x) // 2 // together, 1) * together
+            continue
+        for b, norms in norms_by_size.items():
             parts[b].append(norms)
         on_chunk(len(x))
+        start += len(x)
     layers = tuple(name for name, _ in model.layers())
     return [_features(parts[b], b, dataset, split, layers, model.dimensions) for b in batch_sizes]
 

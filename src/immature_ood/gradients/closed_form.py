@@ -33,29 +33,31 @@ def uncovered(model: DensityModel) -> list[str]:
 
 
 class ClosedForm:
-    """The engine for one model with its weights as they are now: it works on a frozen copy.
+    """The engine for one model, with its weights as they are now, and objective: it works on a frozen copy.
 
     Called with x (N, C, H, W) and batch sizes b: squared norms (N / b, layers) for each b, and log p (N,) in nats.
     Raises ValueError if the model has a layer without a closed form, RuntimeError if it uses one twice.
     """
 
-    def __init__(self, model: DensityModel) -> None:
+    def __init__(self, model: DensityModel, objective: str = "log_prob") -> None:
+        self._objective = objective
         if without := uncovered(model):
             raise ValueError(f"no closed form covers {', '.join(without)}; take engine='generic'")
         self._layers = [name for name, _ in model.layers()]
         frozen = copy.deepcopy(model).requires_grad_(False)
         self._model = frozen.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self._pass = _Pass(self._layers, torch.empty(0), [])
+        self._pass = _Pass(self._layers, torch.empty(0), [], objective)
         for name, module in self._model.named_modules():
             if form := FORMS.get(type(module)):
                 self._watch(name, module, form)
 
     def __call__(self, x: Tensor, batch_sizes: Sequence[int]) -> tuple[dict[int, Tensor], Tensor]:
-        run = self._pass = _Pass(self._layers, x, batch_sizes)
+        run = self._pass = _Pass(self._layers, x, batch_sizes, self._objective)
         try:
             with torch.enable_grad():
-                log_prob = self._model.log_prob(x.detach().contiguous(memory_format=torch.channels_last))
-                torch.autograd.grad(log_prob.sum(), run.sources)
+                x = x.detach().contiguous(memory_format=torch.channels_last)
+                value, log_prob = self._model.objective(x, self._objective)
+                torch.autograd.grad(value.sum(), run.sources, allow_unused=True)
         finally:
             run.release()
         return run.squared, log_prob.detach()
@@ -77,11 +79,12 @@ class _Pass:
     sources: the outputs nothing before which needs a gradient; the backward ends there.
     """
 
-    def __init__(self, layers: Sequence[str], x: Tensor, batch_sizes: Sequence[int]) -> None:
+    def __init__(self, layers: Sequence[str], x: Tensor, batch_sizes: Sequence[int], objective: str) -> None:
         self.squared = {b: x.new_zeros(len(x) // b, len(layers)) for b in batch_sizes}
         self.sources: list[Tensor] = []
         self._columns = {name: column for column, name in enumerate(layers)}
         self._images = len(x)
+        self._log_det = float(objective == "log_prob")
         self._inputs: dict[str, Tensor] = {}
         self._outputs: dict[str, Tensor] = {}
 
@@ -108,7 +111,7 @@ class _Pass:
 
     def _take(self, name: str, module: nn.Module, form: Form, g: Tensor) -> None:
         """The backward has come to y with g = ∂ log p / ∂y."""
-        seen = Seen(self._inputs.pop(name), self._outputs.pop(name), g)
+        seen = Seen(self._inputs.pop(name), self._outputs.pop(name), g, self._log_det)
         with torch.no_grad():
             for start, stop in self._parts(g):
                 gradients = form.gradients(module, seen.images(start, stop))

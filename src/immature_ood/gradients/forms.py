@@ -20,15 +20,19 @@ __all__ = ["FORMS", "Form", "Seen", "closed_form"]
 
 @dataclass(frozen=True)
 class Seen:
-    """What one layer saw of N images: input a (N, C_in, H, W), output y and g = ∂ log p / ∂y (N, C_out, H, W)."""
+    """What one layer saw of N images: input a (N, C_in, H, W), output y and g = ∂ objective / ∂y (N, C_out, H, W).
+
+    log_det: ∂ objective / ∂ log-determinant, 1 of log p and 0 of the sum of the latents.
+    """
 
     a: Tensor
     y: Tensor
     g: Tensor
+    log_det: float
 
     def images(self, start: int, stop: int) -> "Seen":
         """The same of images start…stop − 1."""
-        return Seen(self.a[start:stop], self.y[start:stop], self.g[start:stop])
+        return Seen(self.a[start:stop], self.y[start:stop], self.g[start:stop], self.log_det)
 
 
 @dataclass(frozen=True)
@@ -91,7 +95,7 @@ def flow_step(step: FlowStep, seen: Seen) -> tuple[Gradient, ...]:
     g, a = positions(seen.g), positions(seen.a)
     s = g.sum(dim=1)
     m = (g.transpose(1, 2) @ a + s[:, :, None] * bias) * scale
-    volume = g.shape[1]
+    volume = g.shape[1] * seen.log_det
     of_upper = permuted_lower.T @ m
     return (
         scale * (s @ weight),

@@ -13,32 +13,33 @@ __all__ = ["Generic"]
 
 
 class Generic:
-    """The engine for one model.
+    """The engine for one model and objective (see DensityModel.objective).
 
     Called with x (N, C, H, W) and batch sizes b: squared norms (N / b, layers) for each b, and log p (N,) in nats.
     Holds the gradients of all N images at once: N × parameters numbers.
     """
 
-    def __init__(self, model: DensityModel) -> None:
-        self._model = model
+    def __init__(self, model: DensityModel, objective: str = "log_prob") -> None:
+        self._model = _Objective(model, objective)
 
     def __call__(self, x: Tensor, batch_sizes: Sequence[int]) -> tuple[dict[int, Tensor], Tensor]:
-        parameters = {name: parameter.detach() for name, parameter in self._model.layers()}
-        gradients, log_prob = vmap(grad_and_value(self._log_prob), in_dims=(None, 0))(parameters, x.detach())
-        columns = [group_norms(gradients[name].flatten(1), batch_sizes) for name in parameters]
+        parameters = {f"model.{name}": parameter.detach() for name, parameter in self._model.model.layers()}
+        of_image = grad_and_value(self._objective, has_aux=True)
+        gradients, (_, log_prob) = vmap(of_image, in_dims=(None, 0))(parameters, x.detach())
+        columns = [group_norms(gradient.flatten(1), batch_sizes) for gradient in gradients.values()]
         return {b: torch.stack([column[b] for column in columns], dim=1) for b in batch_sizes}, log_prob
 
-    def _log_prob(self, parameters: dict[str, Tensor], image: Tensor) -> Tensor:
-        tensors = {f"model.{name}": tensor for name, tensor in parameters.items()}
-        return functional_call(_LogProb(self._model), tensors, (image[None],))[0]
+    def _objective(self, parameters: dict[str, Tensor], image: Tensor) -> tuple[Tensor, Tensor]:
+        value, log_prob = functional_call(self._model, parameters, (image[None],))
+        return value[0], log_prob[0]
 
 
-class _LogProb(torch.nn.Module):
-    """A model whose forward is log_prob, as functional_call needs it."""
+class _Objective(torch.nn.Module):
+    """A model whose forward is the objective, as functional_call needs it."""
 
-    def __init__(self, model: DensityModel) -> None:
+    def __init__(self, model: DensityModel, objective: str) -> None:
         super().__init__()
-        self.model = model
+        self.model, self._name = model, objective
 
-    def forward(self, x: Tensor) -> Tensor:
-        return self.model.log_prob(x)
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        return self.model.objective(x, self._name)

@@ -3,6 +3,7 @@
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
@@ -10,7 +11,13 @@ from torch import Tensor, nn
 from immature_ood import registry
 from immature_ood.study import GlowConfig
 
-__all__ = ["DensityModel", "bits_per_dim", "make_model"]
+__all__ = ["DensityModel", "Network", "bits_per_dim", "make_model"]
+
+
+class Network(nn.Module):
+    """A network within a model, which can compute in a dtype of its own, by default that of its input."""
+
+    network_dtype: torch.dtype | None = None
 
 
 class DensityModel(nn.Module, ABC):
@@ -35,6 +42,39 @@ class DensityModel(nn.Module, ABC):
 
         It includes −D·log 256, the change of variables from 0…255 to a range of length 1.
         """
+
+    def log_prob_and_latent(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """log p(x) (N,), and the final latent z (N, ...) if the model has one; else raises ValueError."""
+        raise ValueError(f"{type(self).__name__} has no latent; take features.objective: log_prob")
+
+    def objective(self, x: Tensor, name: str) -> tuple[Tensor, Tensor]:
+        """What gradients are taken of, and log p(x), (N,) each.
+
+        name: "log_prob", or "sum_z", the sum of the final latent, which the code released with arXiv 2502.00820 takes.
+        """
+        if name == "log_prob":
+            log_prob = self.log_prob(x)
+            return log_prob, log_prob
+        log_prob, z = self.log_prob_and_latent(x)
+        return z.flatten(1).sum(dim=1), log_prob
+
+    @contextmanager
+    def networks_in(self, dtype: torch.dtype) -> Iterator[None]:
+        """Inside, the networks within the model compute in dtype; flows, log-determinants and priors stay as they are.
+
+        Raises ValueError if there is none.
+        """
+        networks = [module for module in self.modules() if isinstance(module, Network)]
+        if not networks:
+            raise ValueError(f"{type(self).__name__} has no networks apart; take training.precision: fp32")
+        before = [network.network_dtype for network in networks]
+        for network in networks:
+            network.network_dtype = dtype
+        try:
+            yield
+        finally:
+            for network, own in zip(networks, before, strict=True):
+                network.network_dtype = own
 
     @abstractmethod
     def sample(self, number: int, generator: torch.Generator, temperature: float = 1.0) -> Tensor:

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from immature_ood.models import DensityModel
+from immature_ood.models import DensityModel, Network
 from immature_ood.study import GlowConfig
 
 __all__ = [
@@ -114,8 +114,8 @@ class NormalisedConv(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         scale = torch.exp(self.actnorm.logs)
-        bias = (scale * self.actnorm.bias).flatten()
-        return F.conv2d(x, scale[..., None] * self.weight, bias, padding=self.padding)
+        weight, bias = scale[..., None] * self.weight, (scale * self.actnorm.bias).flatten()
+        return F.conv2d(x, weight.to(x.dtype), bias.to(x.dtype), padding=self.padding)
 
     def initialise(self, x: Tensor) -> Tensor:
         """Initialises the actnorm from its input; returns the output."""
@@ -136,14 +136,15 @@ class ZeroConv(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         scale = torch.exp(ZERO_CONV_SCALE * self.logs)
-        return F.conv2d(x, scale[..., None] * self.weight, scale.flatten() * self.bias, padding=1)
+        weight, bias = scale[..., None] * self.weight, scale.flatten() * self.bias
+        return F.conv2d(x, weight.to(x.dtype), bias.to(x.dtype), padding=1)
 
 
-class Coupling(nn.Module):
+class Coupling(Network):
     """Affine coupling: z₂ ← (z₂ + t(z₁)) ⊙ sigmoid(s(z₁) + 2), z₁ unchanged.
 
     Shapes: (N, C, H, W) → (N, C, H, W), z₁ the first C // 2 channels. t and s are interleaved in the channels that the
-    network (conv 3×3, 1×1, 3×3) puts out.
+    network (conv 3×3, 1×1, 3×3) puts out. The network computes in `network_dtype`, by default z's own.
     """
 
     def __init__(self, channels: int, hidden: int, generator: torch.Generator) -> None:
@@ -172,7 +173,8 @@ class Coupling(nn.Module):
         return self(z)[0]
 
     def _affine(self, z1: Tensor) -> tuple[Tensor, Tensor]:
-        h = self.last(F.relu(self.second(F.relu(self.first(z1)))))
+        h = F.relu(self.first(z1.to(self.network_dtype or z1.dtype)))
+        h = self.last(F.relu(self.second(h))).to(z1.dtype)
         return h[:, 0::2], F.logsigmoid(h[:, 1::2] + 2.0)
 
 
@@ -283,8 +285,12 @@ class Glow(DensityModel):
 
     def log_prob(self, x: Tensor) -> Tensor:
         """See DensityModel.log_prob."""
+        return self.log_prob_and_latent(x)[0]
+
+    def log_prob_and_latent(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """log p(x) (N,) and the last latent z (N, C, H, W)."""
         z, log_prob = self.encode(x)
-        return log_prob + gaussian_log_prob(z, self._top_prior())
+        return log_prob + gaussian_log_prob(z, self._top_prior()), z
 
     def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """x (N, C, H, W) → the last latent z, and log p(x) without the log-density of z, (N,)."""
