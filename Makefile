@@ -11,13 +11,14 @@ SNAKEMAKE := snakemake --cores $(CORES) --configfile $(STUDY)
 RESULTS = results/$(shell awk '/^name:/ { print $$2; exit }' $(STUDY))
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-slow check
+.PHONY: help run test test-slow check bench
 
 help:
 	@echo 'make run        the study of config.yaml; another one: make run STUDY=studies/smoke.yaml'
 	@echo 'make test       the fast tests'
 	@echo 'make test-slow  the slow ones: minutes'
 	@echo 'make check      format, lint, types'
+	@echo 'make bench      speed and memory against peers (benchmarks/README.md)'
 	@echo 'CORES=n limits the cores used; PYTHON=... is the interpreter that $(VENV) is made with.'
 
 $(INSTALLED): pyproject.toml constraints.txt
@@ -46,3 +47,10 @@ check: $(INSTALLED)
 	snakefmt --check Snakefile workflow
 	mypy
 	snakemake --lint
+
+benchmarks/.packages: benchmarks/requirements.txt
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --upgrade --target $@ --requirement $<
+	@touch $@
+
+bench: $(INSTALLED) benchmarks/.packages
+	python benchmarks/run.py $(if $(CONFIGS),--configs $(CONFIGS))

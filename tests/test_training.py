@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from dataclasses import replace
@@ -90,6 +91,41 @@ def test_a_run_that_was_cut_goes_on_to_the_same_bytes(tmp_path, epoch):
     assert same_bytes(tmp_path / "cut/4", tmp_path / "whole/4")
     log = (tmp_path / "cut/4/log.jsonl").read_text().splitlines()
     assert [json.loads(line)["epoch"] for line in log] == [0, 1, 2, 3, 4]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("steps", [1, 6, 8])
+def test_a_signal_stops_after_the_step_and_the_next_run_goes_on_there(tmp_path, monkeypatch, number, steps):
+    """Four steps an epoch: a signal during the first, in the middle of, and in the last step of an epoch."""
+    train(tmp_path, 1)
+    done = []
+    step = training._step
+
+    def counted(state, x, **options):
+        done.append(state.step)
+        if len(done) == steps:
+            signal.raise_signal(number)
+        return step(state, x, **options)
+
+    monkeypatch.setattr(training, "_step", counted)
+    before = signal.getsignal(number)
+
+    def go_on():
+        state = training.restore(RUN, tmp_path / "1")
+        return training.train(state, 3, pixels(), pixels(30, seed=1), tmp_path / "scratch")
+
+    if steps < 8:
+        with pytest.raises(training.TrainingInterrupted, match=rf"{number.name} in epoch ., {steps % 4} of 4 steps"):
+            go_on()
+        assert signal.getsignal(number) is before
+    state = go_on()
+    assert done == list(range(4, 12))  # every step once, whoever made it
+    training.save(state, tmp_path / "3")
+    train(tmp_path / "whole", 1, 3)
+    assert same_bytes(tmp_path / "3", tmp_path / "whole/3")
+    assert without_times((tmp_path / "3/log.jsonl").read_bytes()) == without_times(
+        (tmp_path / "whole/3/log.jsonl").read_bytes()
+    )
 
 
 def test_the_scratch_state_goes_when_the_job_is_done(tmp_path):

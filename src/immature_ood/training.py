@@ -1,11 +1,14 @@
 """Maximum-likelihood training as a chain of epochs, each resumable from the one before, byte for byte.
 
-All randomness comes from generators seeded by (seed, epoch, step), so a state is weights, optimiser and step alone.
+All randomness comes from generators seeded by (seed, epoch, step), so a state is weights, optimiser and step alone, and
+training goes on from any step as if it had never stopped.
 """
 
 import json
+import signal
+import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import asdict, dataclass, field
 from fcntl import LOCK_EX, LOCK_NB, flock
@@ -25,6 +28,7 @@ from immature_ood.storage import StorageError, write_array, write_bytes, write_j
 
 __all__ = [
     "TrainingDiverged",
+    "TrainingInterrupted",
     "TrainingState",
     "draw_samples",
     "mean_bits_per_dim",
@@ -43,11 +47,16 @@ class TrainingDiverged(RuntimeError):
     """A loss that is not finite; the last good state was kept."""
 
 
+class TrainingInterrupted(RuntimeError):
+    """Somebody asked the process to stop; the state after the last step was kept."""
+
+
 @dataclass
 class TrainingState:
-    """A model between two epochs, with all that is needed to go on.
+    """A model between two steps, with all that is needed to go on.
 
     log: one row an epoch: bits/dim on the training and the fit set, speed and wall time.
+    losses, seconds: of the steps of the epoch under way, bits/dim and wall time; none between two epochs.
     """
 
     run: Run
@@ -57,6 +66,8 @@ class TrainingState:
     step: int = 0
     images_seen: int = 0
     log: list[dict[str, Any]] = field(default_factory=list)
+    losses: list[float] = field(default_factory=list)
+    seconds: float = 0.0
 
     @property
     def checkpoint(self) -> CheckpointId:
@@ -94,17 +105,24 @@ def train(
     """Trains to the end of epoch `until` on pixels (N, C, H, W) uint8, and returns the state there.
 
     After each epoch the state is written to the folder `scratch`, from which a killed run goes on; nobody else can
-    train the same run there meanwhile. `on_epoch` is told each new row of the log.
+    train the same run there meanwhile. SIGTERM and SIGINT end it after the current step with TrainingInterrupted, the
+    state written too. `on_epoch` is told each new row of the log.
     """
     pixels_tensor = torch.from_numpy(np.array(pixels))
     fit_x = dequantise(torch.from_numpy(np.array(fit_pixels)), fixed_noise(fit_pixels, state.run.id_dataset))
-    with _alone(scratch, state.run.key) as file:
+    with _alone(scratch, state.run.key) as file, _signals() as received:
         state = _resume(file, state, until)
         label = f"{state.run.id_dataset} {state.run.model_name} seed={state.run.seed}"
         with progress(label, until - state.epoch) as advance:
             while state.epoch < until or not state.log:
                 untrained = {"train_bits_per_dim": None, "seconds": 0.0}
-                row = train_epoch(state, pixels_tensor) if state.log else untrained
+                row = untrained
+                if state.log:
+                    try:
+                        row = train_epoch(state, pixels_tensor, received)
+                    except TrainingInterrupted:
+                        _save_scratch(file, state)
+                        raise
                 row["fit_bits_per_dim"] = mean_bits_per_dim(state.model, fit_x)
                 state.log.append({"epoch": state.epoch, "images_seen": state.images_seen, **row})
                 _save_scratch(file, state)
@@ -114,23 +132,31 @@ def train(
     return state
 
 
-def train_epoch(state: TrainingState, pixels: Tensor) -> dict[str, Any]:
-    """One pass over pixels (N, C, H, W) uint8 in a fresh order; an incomplete last batch is left out.
+def train_epoch(state: TrainingState, pixels: Tensor, received: Sequence[int] = ()) -> dict[str, Any]:
+    """One pass over pixels (N, C, H, W) uint8 in a fresh order, or its rest; an incomplete last batch is left out.
 
-    Returns train bits/dim (mean over the epoch's steps), learning rate, images per second and seconds.
+    received: signals that came meanwhile; after the first, the step under way is the last one, and TrainingInterrupted
+    is raised. Returns train bits/dim (mean over the epoch's steps), learning rate, images per second and seconds.
     """
-    run, began = state.run, time.perf_counter()
+    run, began = state.run, time.perf_counter() - state.seconds
     size = run.training.batch_size
     batches = _order(run, state.epoch + 1, len(pixels))[: len(pixels) // size * size].split(size)
-    losses = []
     with _precision(state):
         for index, batch in enumerate(batches):
+            if index < len(state.losses):
+                continue
+            if received:
+                name = signal.Signals(received[0]).name
+                raise TrainingInterrupted(
+                    f"{name} in epoch {state.epoch + 1}, {index} of {len(batches)} steps done; run again to go on there"
+                )
             images = pixels[batch]
             x = dequantise(images, training_noise(images.shape, run.seed, state.epoch + 1, index))
-            losses.append(_step(state, x, steps_per_epoch=len(batches)))
+            state.losses.append(_step(state, x, steps_per_epoch=len(batches)))
+            state.seconds = time.perf_counter() - began
+    losses, seconds, state.losses, state.seconds = state.losses, state.seconds, [], 0.0
     state.epoch += 1
     state.images_seen += size * len(batches)
-    seconds = time.perf_counter() - began
     return {
         "train_bits_per_dim": sum(losses) / len(losses),
         "learning_rate": state.optimizer.param_groups[0]["lr"],
@@ -233,6 +259,21 @@ def _step(state: TrainingState, x: Tensor, steps_per_epoch: int) -> float:
 
 
 @contextmanager
+def _signals() -> Iterator[list[int]]:
+    """Inside, SIGTERM and SIGINT are noted in the list instead of ending the process at once; main thread only."""
+    received: list[int] = []
+    before = {}
+    if threading.current_thread() is threading.main_thread():
+        for number in (signal.SIGTERM, signal.SIGINT):
+            before[number] = signal.signal(number, lambda number, frame: received.append(number))
+    try:
+        yield received
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
 def _alone(scratch: Path, key: str) -> Iterator[Path]:
     """The run's scratch file, locked against other processes; a dead process holds no lock."""
     try:
@@ -250,7 +291,8 @@ def _alone(scratch: Path, key: str) -> Iterator[Path]:
 
 def _save_scratch(file: Path, state: TrainingState) -> None:
     tensors = {**state.model.state_dict(), **_optimizer_tensors(state)}
-    save_tensors(file, STATE, tensors, state.run, {**state.progress, "log": state.log})
+    under_way = {"log": state.log, "losses": state.losses, "seconds": state.seconds}
+    save_tensors(file, STATE, tensors, state.run, {**state.progress, **under_way})
 
 
 def _resume(file: Path, state: TrainingState, until: int) -> TrainingState:
@@ -261,10 +303,12 @@ def _resume(file: Path, state: TrainingState, until: int) -> TrainingState:
         tensors, metadata = load_tensors(file, STATE, state.run)
     except StorageError:
         return state
-    epoch = metadata["checkpoint"]["epoch"]
-    if not state.epoch <= epoch <= until or (epoch == state.epoch and state.log):
+    begun = metadata["step"] > state.step or not state.log
+    if not (begun and state.epoch <= metadata["checkpoint"]["epoch"] <= until):
         return state
-    return _filled(state.run, tensors, metadata, metadata["log"])
+    resumed = _filled(state.run, tensors, metadata, metadata["log"])
+    resumed.losses, resumed.seconds = metadata["losses"], metadata["seconds"]
+    return resumed
 
 
 def _optimizer_tensors(state: TrainingState) -> dict[str, Tensor]:
