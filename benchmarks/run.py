@@ -57,7 +57,7 @@ PARTS = ("own: forward", "own: forward and activation backward")
 BASE = {"batch": 32, "steps": 4, "hidden channels": 64, "side": 16}
 SCALES = {"batch": [8, 32, 128], "steps": [1, 4, 16], "hidden channels": [16, 64, 256], "side": [8, 16, 32]}
 MARKER = "<!-- results: written by make bench -->"
-GROUPS = {"own": (1, 5), "own, b = 1 and 5": (5,), "vmap": (1, 5), "loop": (1, 5), "opacus": (1, 5), "backpack": (1, 5)}
+GROUPS = {"own": (1, 5), "own, b = 1 and 5": (5,), "vmap": (1, 5), "loop": (1, 5), "opacus": (1, 5), "backpack": (1,)}
 
 
 def model_of(config: Config, dtype: torch.dtype = torch.float32) -> Glow:
@@ -205,8 +205,23 @@ def write_readme(of_norms: pd.DataFrame, of_training: pd.DataFrame, described: d
     readme = HERE / "README.md"
     text = readme.read_text().partition(MARKER)[0]
     where = ", ".join(f"{key} {value}" for key, value in described.items())
-    tables = "\n\n".join(table.to_markdown(index=False, floatfmt=".3g") for table in (of_norms, of_training))
+    spread = [f"{low:.3g}–{high:.3g}" for low, high in zip(of_norms["ratio_low"], of_norms["ratio_high"], strict=True)]
+    of_norms = of_norms.assign(quartiles=spread).drop(columns=["ratio_low", "ratio_high"])
+    tables = "\n\n".join(
+        table.drop(columns=["date", "commit"]).to_markdown(index=False, floatfmt=".3g", missingval="")
+        for table in (of_norms, of_training)
+    )
     readme.write_text(f"{text}{MARKER}\n\nMeasured: {where}.\n\n{tables}\n\n![how cost grows](results/scaling.png)\n")
+
+
+def merged(path: Path, rows: list[dict[str, object]], described: dict[str, object]) -> pd.DataFrame:
+    """The table at path, its rows of the same configurations replaced by these."""
+    new = pd.DataFrame(rows).assign(date=described["date"], commit=described["commit"])
+    if path.exists():
+        old = pd.read_csv(path)
+        new = pd.concat([old[~old["config"].isin(new["config"])], new], ignore_index=True)
+    new.to_csv(path, index=False, float_format="%.4g")
+    return new
 
 
 def training_rows(name: str, rounds: int, *, keep_memory: bool) -> list[dict[str, object]]:
@@ -303,17 +318,16 @@ def main() -> None:
         return
     results = HERE / "results"
     results.mkdir(exist_ok=True)
-    of_norms, of_training = [], []
+    described = machine()
     for name in options.configs:
-        of_norms += norm_rows(name, options.rounds)
-        of_training += training_rows(name, options.rounds, keep_memory=True)
-        of_training += default_malloc_rows(name, options.rounds)
-        pd.DataFrame(of_norms).to_csv(results / "gradients.csv", index=False, float_format="%.4g")
-        pd.DataFrame(of_training).to_csv(results / "training.csv", index=False, float_format="%.4g")
-    scaling = pd.DataFrame(scaling_rows(options.rounds))
-    scaling.to_csv(results / "scaling.csv", index=False, float_format="%.4g")
-    plot_scaling(scaling, results / "scaling.png")
-    write_readme(pd.DataFrame(of_norms), pd.DataFrame(of_training), machine())
+        rows = training_rows(name, options.rounds, keep_memory=True) + default_malloc_rows(name, options.rounds)
+        of_training = merged(results / "training.csv", rows, described)
+        of_norms = merged(results / "gradients.csv", norm_rows(name, options.rounds), described)
+    if "small" in options.configs:
+        scaling = pd.DataFrame(scaling_rows(options.rounds))
+        scaling.to_csv(results / "scaling.csv", index=False, float_format="%.4g")
+        plot_scaling(scaling, results / "scaling.png")
+    write_readme(of_norms, of_training, described)
 
 
 if __name__ == "__main__":
