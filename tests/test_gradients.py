@@ -1,6 +1,9 @@
 """Gradient norms: every engine against a plain loop of backward passes, and what `extract` promises."""
 
 import math
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -294,3 +297,29 @@ def test_an_objective_that_a_model_has_not_is_refused():
         layer_norms(Affine((1, 2, 2)), images(2, (1, 2, 2)), [1], objective="sum_z")
     with pytest.raises(ValueError, match="Affine has no networks apart"), Affine((1, 2, 2)).networks_in(torch.bfloat16):
         pass
+
+
+@pytest.mark.slow
+def test_ten_thousand_images_stream_through_at_constant_memory():
+    """Beyond the features themselves, twenty times the images take no more memory."""
+    code = """
+from pathlib import Path
+import numpy as np
+from immature_ood import gradients, runtime
+runtime.prepare(1, keep_memory=False)
+from test_gradients import glow
+import torch
+model = glow(hidden=16, dtype=torch.float32)
+for number in (500, 10_000):
+    pixels = np.random.default_rng(0).integers(0, 256, (number, *model.shape), dtype=np.uint8)
+    gradients.extract(model, pixels, "noise", "test", [1, 5])
+    lines = Path("/proc/self/status").read_text().splitlines()
+    print(int(next(line for line in lines if line.startswith("VmHWM")).split()[1]) / 1024)
+"""
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=Path(__file__).parent)
+    few, many = map(float, done.stdout.split())
+    layers = sum(1 for _ in glow().layers())
+    features = 10_000 * 1.2 * (layers * 28 + 192) / 2**20  # of each number: the parts, joined, double, its log, single
+    assert many - few < features + 5
+    print(f"{few:.0f} MiB for 500 images, {many:.0f} MiB for 10,000")

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 
-from immature_ood import training
+from immature_ood import runtime, training
 from immature_ood.checkpoints import STATE, Run, load_tensors
 from immature_ood.models import bits_per_dim
 from immature_ood.storage import StorageError
@@ -302,3 +303,23 @@ def test_preparing_sets_the_threads(without_mallopt):
     environment = {**os.environ, "OMP_NUM_THREADS": "2"}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=True)
     assert done.stdout.split() == ["1", "3.0"]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a compiler")
+@pytest.mark.filterwarnings("ignore")  # torch's own
+def test_compiled_training_goes_on_to_the_same_bytes(tmp_path):
+    run = with_options(compile=True)
+    train(tmp_path / "parts", 1, 2, run=run)
+    train(tmp_path / "whole", 2, run=run)
+    assert same_bytes(tmp_path / "parts/2", tmp_path / "whole/2")
+    train(tmp_path / "plain", 2)
+    compiled, plain = (training.restore(r, tmp_path / f / "2") for r, f in ((run, "whole"), (RUN, "plain")))
+    assert compiled.log[-1]["fit_bits_per_dim"] == pytest.approx(plain.log[-1]["fit_bits_per_dim"], abs=1e-3)
+
+
+def test_a_gpu_that_is_not_there_is_an_error(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert runtime.prepare(1, "auto", keep_memory=False).type == "cpu"
+    with pytest.raises(runtime.DeviceError, match="set device: auto"):
+        runtime.prepare(1, "cuda", keep_memory=False)

@@ -82,7 +82,8 @@ class TrainingConfig(Config):
     batch_size: Positive = 64
     warmup_epochs: NonNegative = 1  # linear warm-up of the learning rate
     gradient_clip: Annotated[Real, Field(gt=0)] | None = None  # largest norm of the whole gradient, bits/dim
-    precision: Literal["fp32", "bf16-coupling"] = "fp32"  # of the networks inside the couplings; scores are always fp32
+    precision: Literal["fp32", "tf32", "bf16-coupling"] = "fp32"  # bf16: of the networks inside the couplings alone
+    compile: bool = False  # by torch.compile: minutes at the start, for a GPU, where small steps wait for launches
     samples: NonNegative = 16  # images drawn from the model at each kept epoch
 
 
@@ -92,7 +93,8 @@ class FeatureConfig(Config):
     batch_sizes: Annotated[list[Positive], Field(min_length=1)] = [1, 5]  # b, images a group
     fit_images: Positive = 1000  # cap on the ID fit set
     test_images: Positive = 1000  # cap on each test set
-    chunk_images: Positive = 100  # images worked on at once: memory, not results
+    chunk_images: Positive | None = None  # images worked on at once: memory, not results; by default what suits
+    tf32: bool = False  # on a GPU, products rounded to TF32: faster, and not what the scores were checked with
     objective: Literal["log_prob", "sum_z"] = "log_prob"  # whose gradient is taken; sum_z: the paper's released code
 
 
@@ -116,6 +118,7 @@ class Study(Config):
     seeds: Annotated[list[NonNegative], Field(min_length=1)] = [0]
     epochs: Annotated[list[NonNegative], Field(min_length=1)]  # kept epochs; 0 is the untrained control
     threads: Positive = 1  # of each training and feature job, set in-process: results depend on it
+    device: Literal["auto", "cpu", "cuda"] = "auto"  # auto: a GPU where there is one; cuda: one a job is asked for
     training: TrainingConfig = TrainingConfig()
     features: FeatureConfig = FeatureConfig()
     detectors: Annotated[list[str], Field(min_length=1)] = ["gradient_norms", "likelihood", "typicality"]
@@ -179,7 +182,7 @@ class Study(Config):
             f"features.{cap}: {getattr(self.features, cap)} is not a multiple of batch size {b}"
             for cap in ("fit_images", "test_images", "chunk_images")
             for b in self.features.batch_sizes
-            if getattr(self.features, cap) % b
+            if (getattr(self.features, cap) or 0) % b
         ]
         for name, dataset in self.datasets.items():
             needed = {"test": self.features.test_images}

@@ -24,6 +24,7 @@ from immature_ood.dequantisation import dequantise, derive_seed, fixed_noise, tr
 from immature_ood.models import DensityModel, bits_per_dim, make_model
 from immature_ood.progress import progress
 from immature_ood.provenance import CheckpointId, versions
+from immature_ood.runtime import fits
 from immature_ood.storage import StorageError, write_array, write_bytes, write_json
 
 __all__ = [
@@ -39,6 +40,7 @@ __all__ = [
     "train_epoch",
 ]
 
+CPU = torch.device("cpu")
 EVALUATION_CHUNK = 250  # images a forward pass outside training
 SAMPLE_TEMPERATURE = 0.7  # of the images drawn to be looked at, as Kingma & Dhariwal draw theirs
 
@@ -75,6 +77,11 @@ class TrainingState:
         return self.run.checkpoint(self.epoch, self.images_seen)
 
     @property
+    def device(self) -> torch.device:
+        """Where the model is."""
+        return next(self.model.parameters()).device
+
+    @property
     def train_seconds(self) -> float:
         """Wall time of all training steps so far, interruptions left out."""
         return sum(row["seconds"] for row in self.log)
@@ -85,12 +92,12 @@ class TrainingState:
         return {"checkpoint": asdict(self.checkpoint), "step": self.step}
 
 
-def start(run: Run, pixels: np.ndarray) -> TrainingState:
+def start(run: Run, pixels: np.ndarray, device: torch.device = CPU) -> TrainingState:
     """Epoch 0: weights drawn from the run's seed, actnorms initialised on a batch of pixels (N, C, H, W) uint8."""
-    state = _blank(run)
+    state = _blank(run, device)
     order = _order(run, 0, len(pixels))[: max(256, run.training.batch_size)]
     batch = torch.from_numpy(pixels[order])
-    state.model.initialise(dequantise(batch, training_noise(batch.shape, run.seed, 0, 0)))
+    state.model.initialise(dequantise(batch, training_noise(batch.shape, run.seed, 0, 0)).to(device))
     return state
 
 
@@ -109,6 +116,8 @@ def train(
     state written too. `on_epoch` is told each new row of the log.
     """
     pixels_tensor = torch.from_numpy(np.array(pixels))
+    if fits(pixels_tensor.nbytes, state.device):
+        pixels_tensor = pixels_tensor.to(state.device)
     fit_x = dequantise(torch.from_numpy(np.array(fit_pixels)), fixed_noise(fit_pixels, state.run.id_dataset))
     with _alone(scratch, state.run.key) as file, _signals() as received:
         state = _resume(file, state, until)
@@ -141,6 +150,7 @@ def train_epoch(state: TrainingState, pixels: Tensor, received: Sequence[int] = 
     run, began = state.run, time.perf_counter() - state.seconds
     size = run.training.batch_size
     batches = _order(run, state.epoch + 1, len(pixels))[: len(pixels) // size * size].split(size)
+    log_prob = _log_prob(state)
     with _precision(state):
         for index, batch in enumerate(batches):
             if index < len(state.losses):
@@ -150,9 +160,10 @@ def train_epoch(state: TrainingState, pixels: Tensor, received: Sequence[int] = 
                 raise TrainingInterrupted(
                     f"{name} in epoch {state.epoch + 1}, {index} of {len(batches)} steps done; run again to go on there"
                 )
-            images = pixels[batch]
-            x = dequantise(images, training_noise(images.shape, run.seed, state.epoch + 1, index))
-            state.losses.append(_step(state, x, steps_per_epoch=len(batches)))
+            images = pixels[batch.to(pixels.device)]
+            noise = training_noise(images.shape, run.seed, state.epoch + 1, index)
+            x = dequantise(images.to(state.device), noise.to(state.device))
+            state.losses.append(_step(state, x, log_prob=log_prob, steps_per_epoch=len(batches)))
             state.seconds = time.perf_counter() - began
     losses, seconds, state.losses, state.seconds = state.losses, state.seconds, [], 0.0
     state.epoch += 1
@@ -162,13 +173,15 @@ def train_epoch(state: TrainingState, pixels: Tensor, received: Sequence[int] = 
         "learning_rate": state.optimizer.param_groups[0]["lr"],
         "images_per_second": round(size * len(batches) / seconds, 1),
         "seconds": round(seconds, 3),
+        "device": _name(state.device),
     }
 
 
 @torch.no_grad()
 def mean_bits_per_dim(model: DensityModel, x: Tensor) -> float:
     """Mean bits per dimension of dequantised images x (N, C, H, W)."""
-    log_prob = torch.cat([model.log_prob(chunk).double() for chunk in x.split(EVALUATION_CHUNK)])
+    place = next(model.parameters())
+    log_prob = torch.cat([model.log_prob(chunk.to(place)).double() for chunk in x.split(EVALUATION_CHUNK)])
     return bits_per_dim(log_prob, model.dimensions).mean().item()
 
 
@@ -176,7 +189,7 @@ def draw_samples(state: TrainingState) -> np.ndarray:
     """Images drawn from the model, the same latent noise at every epoch: (samples, C, H, W) uint8."""
     generator = torch.Generator().manual_seed(derive_seed("samples", state.run.seed))
     x = state.model.sample(state.run.training.samples, generator, SAMPLE_TEMPERATURE)
-    return torch.floor((torch.nan_to_num(x) + 0.5) * 256).clamp(0, 255).to(torch.uint8).numpy()
+    return torch.floor((torch.nan_to_num(x) + 0.5) * 256).clamp(0, 255).to(torch.uint8).cpu().numpy()
 
 
 def save(state: TrainingState, folder: Path) -> None:
@@ -193,14 +206,14 @@ def save(state: TrainingState, folder: Path) -> None:
     write_json(folder / "checkpoint.json", {**cost, **measured, "versions": versions("torch", "numpy", "safetensors")})
 
 
-def restore(run: Run, folder: Path) -> TrainingState:
+def restore(run: Run, folder: Path, device: torch.device = CPU) -> TrainingState:
     """The state that save wrote; raises StorageError if it is of another run or incomplete."""
     weights, metadata = load_tensors(folder / "weights.safetensors", WEIGHTS, run)
     optimizer, own_metadata = load_tensors(folder / "state.safetensors", STATE, run)
     if metadata["checkpoint"] != own_metadata["checkpoint"]:
         raise StorageError(f"{folder}: weights and training state are of different epochs; delete both and rerun")
     log = _load_log(folder / "log.jsonl", metadata["checkpoint"]["epoch"])
-    return _filled(run, weights | optimizer, metadata, log)
+    return _filled(_blank(run, device), weights | optimizer, metadata, log)
 
 
 def _load_log(path: Path, epoch: int) -> list[dict[str, Any]]:
@@ -214,10 +227,14 @@ def _load_log(path: Path, epoch: int) -> list[dict[str, Any]]:
     return rows
 
 
-def _blank(run: Run) -> TrainingState:
+def _name(device: torch.device) -> str:
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+
+
+def _blank(run: Run, device: torch.device) -> TrainingState:
     generator = torch.Generator().manual_seed(derive_seed("weights", run.seed))
     model = make_model(run.model, run.shape, generator)
-    model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    model = model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     options = run.training
     optimizer = torch.optim.Adamax(
         model.parameters(), lr=options.learning_rate, weight_decay=options.weight_decay, foreach=True
@@ -237,14 +254,22 @@ def _precision(state: TrainingState) -> AbstractContextManager[None]:
     return nullcontext()
 
 
-def _step(state: TrainingState, x: Tensor, steps_per_epoch: int) -> float:
+def _log_prob(state: TrainingState) -> Callable[[Tensor], Tensor]:
+    """The model's log_prob, compiled if the study says so."""
+    if not state.run.training.compile:
+        return state.model.log_prob
+    # "reduce-overhead" is CUDA graphs on a GPU, where a small batch waits for launches.
+    return torch.compile(state.model.log_prob, mode="reduce-overhead", dynamic=False)
+
+
+def _step(state: TrainingState, x: Tensor, log_prob: Callable[[Tensor], Tensor], steps_per_epoch: int) -> float:
     """One optimiser step on x (N, C, H, W); returns its loss, bits/dim. Raises TrainingDiverged before any harm."""
     options = state.run.training
     warmup_steps = options.warmup_epochs * steps_per_epoch
     learning_rate = options.learning_rate * min(1.0, (state.step + 1) / max(1, warmup_steps))
     state.optimizer.param_groups[0]["lr"] = learning_rate
     state.optimizer.zero_grad()
-    loss = bits_per_dim(state.model.log_prob(x), state.model.dimensions).mean()
+    loss = bits_per_dim(log_prob(x), state.model.dimensions).mean()
     loss.backward()
     norm = torch.nn.utils.clip_grad_norm_(state.model.parameters(), options.gradient_clip or float("inf"))
     if not (torch.isfinite(loss) and torch.isfinite(norm)):
@@ -306,7 +331,7 @@ def _resume(file: Path, state: TrainingState, until: int) -> TrainingState:
     begun = metadata["step"] > state.step or not state.log
     if not (begun and state.epoch <= metadata["checkpoint"]["epoch"] <= until):
         return state
-    resumed = _filled(state.run, tensors, metadata, metadata["log"])
+    resumed = _filled(_blank(state.run, state.device), tensors, metadata, metadata["log"])
     resumed.losses, resumed.seconds = metadata["losses"], metadata["seconds"]
     return resumed
 
@@ -319,9 +344,10 @@ def _optimizer_tensors(state: TrainingState) -> dict[str, Tensor]:
     }
 
 
-def _filled(run: Run, tensors: dict[str, Tensor], metadata: dict[str, Any], log: list[dict[str, Any]]) -> TrainingState:
-    """A state with these tensors, laid out in memory as in a run that was never interrupted."""
-    state = _blank(run)
+def _filled(
+    state: TrainingState, tensors: dict[str, Tensor], metadata: dict[str, Any], log: list[dict[str, Any]]
+) -> TrainingState:
+    """The state with these tensors, laid out in memory as in a run that was never interrupted."""
     state.model.load_state_dict({name: tensor for name, tensor in tensors.items() if "/" not in name})
     for name, parameter in state.model.named_parameters():
         keys = [key for key in tensors if key.startswith(f"optimizer/{name}/")]

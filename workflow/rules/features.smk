@@ -24,6 +24,7 @@ rule extract:
         mem_mb=memory(4000),
         runtime=240,
     params:
+        device=study.device,
         features=study.features.model_dump(),
         datasets=[*study.datasets],
         source=lambda wildcards: sources(

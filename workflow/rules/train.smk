@@ -26,6 +26,7 @@ rule train:
         runtime=720,
     params:
         model=lambda wildcards: study.models[wildcards.model].model_dump(),
+        device=study.device,
         training=study.training.model_dump(),
         shape=study.image.shape,
         fit_images=study.features.fit_images,

@@ -9,9 +9,10 @@ from immature_ood.progress import progress
 from immature_ood.study import FeatureConfig
 
 with job(snakemake.log) as say:
-    runtime.prepare(snakemake.threads)
     config = FeatureConfig.model_validate(snakemake.params.features)
+    device = runtime.prepare(snakemake.threads, snakemake.params.device, tf32=config.tf32)
     model, checkpoint = load_model(snakemake.input.weights)
+    model.to(device)
     splits = [(snakemake.wildcards.id, "fit", snakemake.input.fit, snakemake.output.fit, config.fit_images)]
     for dataset, source, output in zip(
         snakemake.params.datasets, snakemake.input.test, snakemake.output.test, strict=True

@@ -11,13 +11,14 @@ from immature_ood.job import job
 from immature_ood.study import GlowConfig, TrainingConfig
 
 with job(snakemake.log) as say:
-    runtime.prepare(snakemake.threads)
+    options = TrainingConfig.model_validate(snakemake.params.training)
+    device = runtime.prepare(snakemake.threads, snakemake.params.device, tf32=options.precision == "tf32")
     pixels = load_split(snakemake.input.train)
     run = Run(
         id_dataset=snakemake.wildcards.id,
         model_name=snakemake.wildcards.model,
         model=GlowConfig.model_validate(snakemake.params.model),
-        training=TrainingConfig.model_validate(snakemake.params.training),
+        training=options,
         shape=tuple(snakemake.params.shape),
         seed=int(snakemake.wildcards.seed),
         threads=snakemake.threads,
@@ -25,7 +26,8 @@ with job(snakemake.log) as say:
         source=snakemake.params.source,
     )
     previous = snakemake.input.previous
-    state = training.restore(run, Path(previous[0]).parent) if previous else training.start(run, pixels)
+    folder = Path(previous[0]).parent if previous else None
+    state = training.restore(run, folder, device) if folder else training.start(run, pixels, device)
     state = training.train(
         state,
         until=int(snakemake.wildcards.epoch),

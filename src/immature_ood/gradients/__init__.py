@@ -19,6 +19,11 @@ from immature_ood.registry import did_you_mean
 __all__ = ["ENGINES", "Engine", "LayerNorms", "extract", "layer_norms", "make_engine"]
 
 
+CPU_CHUNK = 100  # images: more are no faster
+GPU_SHARE = 0.7  # of the free memory
+LARGEST_CHUNK = 1000  # images: more are no faster on a GPU either
+
+
 @dataclass(frozen=True)
 class LayerNorms:
     """Of G groups of b images and K layers.
@@ -74,7 +79,7 @@ def extract(
     dataset: str,
     split: str,
     batch_sizes: Sequence[int],
-    chunk: int,
+    chunk: int | None = None,
     on_chunk: Callable[[int], None] = lambda images: None,
     engine: str | None = None,
     objective: str = "log_prob",
@@ -83,16 +88,22 @@ def extract(
 
     A remainder that does not fill a group of every size is left out: `Features.images` tells which were used.
     chunk: images worked on at once, a multiple of every batch size; it changes memory, and results only by rounding.
-    Where the device has not the memory for them, it is halved. `on_chunk` is told the number of images done.
+    By default 100, on a GPU as many as fit. Where the device has not the memory for them, it is halved.
+    `on_chunk` is told the number of images done.
     engine, objective: see make_engine.
     """
     norms_of, place = make_engine(model, engine, objective), next(model.parameters())
     parts: dict[int, list[LayerNorms]] = {b: [] for b in batch_sizes}
     together = math.lcm(*batch_sizes)
     start, used = 0, len(pixels) // together * together
+
+    def dequantised(stop: int) -> Tensor:
+        images = np.array(pixels[start : min(stop, used)])
+        return dequantise(torch.from_numpy(images), fixed_noise(images, dataset)).to(place)
+
+    chunk = chunk or _chunk(norms_of, dequantised(together), batch_sizes)
     while start < used:
-        images = np.array(pixels[start : min(start + chunk, used)])
-        x = dequantise(torch.from_numpy(images), fixed_noise(images, dataset)).to(place)
+        x = dequantised(start + chunk)
         try:
             norms_by_size = _layer_norms(norms_of, x, batch_sizes)
         except torch.OutOfMemoryError:
@@ -106,6 +117,22 @@ def extract(
         start += len(x)
     layers = tuple(name for name, _ in model.layers())
     return [_features(parts[b], b, dataset, split, layers, model.dimensions) for b in batch_sizes]
+
+
+def _chunk(engine: Engine, x: Tensor, batch_sizes: Sequence[int]) -> int:
+    """How many images to work on at once: on a GPU as many as fit, judged by x, one group of every size."""
+    together = math.lcm(*batch_sizes)
+    images = CPU_CHUNK
+    if x.device.type == "cuda" and len(x):
+        engine(x, batch_sizes)  # once for what is allocated but once, such as cuBLAS's workspace
+        torch.cuda.reset_peak_memory_stats(x.device)
+        before = torch.cuda.memory_allocated(x.device)
+        engine(x, batch_sizes)
+        an_image = (torch.cuda.max_memory_allocated(x.device) - before) / len(x)
+        torch.cuda.empty_cache()
+        free, _ = torch.cuda.mem_get_info(x.device)
+        images = min(int(GPU_SHARE * free / max(an_image, 1)), LARGEST_CHUNK)
+    return max(images // together, 1) * together
 
 
 def _layer_norms(engine: Engine, x: Tensor, batch_sizes: Sequence[int]) -> dict[int, LayerNorms]:
