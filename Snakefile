@@ -21,6 +21,7 @@ include: "workflow/rules/plots.smk"
 report: "workflow/report/workflow.rst"
 
 
+# On a cluster these run where Snakemake does: seconds each, and the download needs the internet.
 localrules:
     all,
     data,
@@ -28,6 +29,20 @@ localrules:
     features,
     tables,
     plots,
+    download,
+    fit,
+    score,
+    render_table,
+    immature,
+    training_log,
+    summary,
+    plot_auroc,
+    plot_headline,
+    plot_scores,
+    plot_layers,
+    plot_training,
+    plot_samples,
+    plot_datasets,
 
 
 rule all:

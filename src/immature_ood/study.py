@@ -117,6 +117,7 @@ class Study(Config):
     models: Annotated[dict[Name, GlowConfig], Field(min_length=1)] = {"glow": GlowConfig()}
     seeds: Annotated[list[NonNegative], Field(min_length=1)] = [0]
     epochs: Annotated[list[NonNegative], Field(min_length=1)]  # kept epochs; 0 is the untrained control
+    epochs_per_job: Positive | None = None  # the most a training job makes, for queues with a time limit
     threads: Positive = 1  # of each training and feature job, set in-process: results depend on it
     device: Literal["auto", "cpu", "cuda"] = "auto"  # auto: a GPU where there is one; cuda: one a job is asked for
     training: TrainingConfig = TrainingConfig()
@@ -199,10 +200,18 @@ class Study(Config):
         """The data sets that are out-of-distribution for a model trained on `id_dataset`."""
         return [name for name in self.datasets if name != id_dataset]
 
+    def chain(self) -> list[int]:
+        """The epochs at which a training job ends: those kept, and, with epochs_per_job, its multiples between.
+
+        >>> Study(name="s", datasets={"digits": {}}, epochs=[0, 1, 25], epochs_per_job=10).chain()
+        [0, 1, 10, 20, 25]
+        """
+        between = range(self.epochs_per_job, self.epochs[-1], self.epochs_per_job) if self.epochs_per_job else []
+        return sorted({*self.epochs, *between})
+
     def previous_epoch(self, epoch: int) -> int | None:
-        """The kept epoch before `epoch`, None for the first."""
-        earlier = [kept for kept in self.epochs if kept < epoch]
-        return earlier[-1] if earlier else None
+        """Where the job that trains to `epoch` goes on from, None for the first."""
+        return max((end for end in self.chain() if end < epoch), default=None)
 
     @classmethod
     def parse(cls, config: Mapping[str, Any]) -> Self:

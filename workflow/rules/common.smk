@@ -28,6 +28,9 @@ try:
 except StorageError as error:
     raise WorkflowError(str(error)) from None
 
+# For a scheduler; a site that wants another form: see docs/cluster.md.
+GPUS = 1 if study.device == "cuda" else 0
+
 DATA = f"{RESULTS}/data/{{dataset}}"
 RUN = "{id}/{model}/seed={seed}"
 CHECKPOINT = f"{RESULTS}/checkpoints/{RUN}/epoch={{epoch}}"

@@ -21,6 +21,7 @@ rule extract:
         "../../envs/torch.yaml"
     threads: study.threads
     resources:
+        gpu=GPUS,
         mem_mb=memory(4000),
         runtime=240,
     params:

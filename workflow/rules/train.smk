@@ -22,6 +22,7 @@ rule train:
         "../../envs/torch.yaml"
     threads: study.threads
     resources:
+        gpu=GPUS,
         mem_mb=memory(4000),
         runtime=720,
     params:
