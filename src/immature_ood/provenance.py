@@ -2,7 +2,6 @@
 
 import ast
 import hashlib
-import json
 import platform
 import subprocess
 from collections.abc import Iterable, Iterator
@@ -11,7 +10,9 @@ from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 
-__all__ = ["CheckpointId", "source_hashes", "train_seconds", "versions"]
+from immature_ood.storage import StorageError, read_json
+
+__all__ = ["CheckpointId", "read_checkpoint", "source_hashes", "train_seconds", "versions"]
 
 PACKAGE = "immature_ood"
 SOURCE = Path(__file__).parent
@@ -48,10 +49,18 @@ def source_hashes(*paths: str | Path) -> dict[str, str]:
     return dict(sorted(found.items()))
 
 
+def read_checkpoint(sidecar: str | Path) -> tuple[CheckpointId, float]:
+    """Which checkpoint a checkpoint.json lies beside, and its training time in seconds."""
+    described = read_json(sidecar)
+    try:
+        return CheckpointId(**described["checkpoint"]), float(described["train_seconds"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise StorageError(f"{sidecar}: does not describe a checkpoint ({error}); delete it and rerun") from error
+
+
 def train_seconds(sidecars: Iterable[str | Path]) -> dict[CheckpointId, float]:
     """Training time of each checkpoint, from the checkpoint.json beside its weights."""
-    described = [json.loads(Path(path).read_text()) for path in sidecars]
-    return {CheckpointId(**sidecar["checkpoint"]): sidecar["train_seconds"] for sidecar in described}
+    return dict(read_checkpoint(path) for path in sidecars)
 
 
 def versions(*packages: str) -> dict[str, str]:

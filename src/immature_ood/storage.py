@@ -1,9 +1,10 @@
 """Files that appear whole or not at all, and arrays with self-describing metadata (safetensors, never pickle)."""
 
+import hashlib
 import io
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,8 @@ __all__ = [
     "check_writable",
     "load_arrays",
     "load_metadata",
+    "read_json",
+    "read_json_lines",
     "save_arrays",
     "write_bytes",
     "write_json",
@@ -80,6 +83,26 @@ def write_json(path: str | os.PathLike[str], value: object) -> None:
     write_bytes(path, (json.dumps(value, indent=1, sort_keys=True) + "\n").encode())
 
 
+def read_json(path: str | os.PathLike[str]) -> Any:
+    """The value in a JSON file. Raises StorageError if it cannot be read."""
+    return _read_json(path, json.loads)
+
+
+def read_json_lines(path: str | os.PathLike[str]) -> list[dict[str, Any]]:
+    """The objects in a file of one JSON object a line. Raises StorageError if it cannot be read as that."""
+    rows = _read_json(path, lambda text: [json.loads(line) for line in text.splitlines()])
+    if not all(isinstance(row, dict) for row in rows):
+        raise StorageError(f"{path}: does not hold one JSON object a line; delete it and rerun")
+    return rows
+
+
+def _read_json(path: str | os.PathLike[str], parse: Callable[[str], Any]) -> Any:
+    try:
+        return parse(Path(path).read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise StorageError(f"{path}: cannot be read as JSON ({error}); delete it and rerun") from error
+
+
 def save_arrays(
     path: str | os.PathLike[str], schema: str, arrays: Mapping[str, np.ndarray], metadata: Mapping[str, Any]
 ) -> None:
@@ -88,21 +111,35 @@ def save_arrays(
     schema: what the file is and the version of its layout, such as "features/1".
     metadata: JSON values; stored under one key as sorted JSON, since safetensors' own key order is random.
     """
-    described = json.dumps({**metadata, "schema": schema}, sort_keys=True)
     contiguous = {name: np.asarray(array, order="C") for name, array in arrays.items()}
+    content = _digest(contiguous, metadata)
+    described = json.dumps({**metadata, "schema": schema, "sha256": content}, sort_keys=True)
     write_bytes(path, save(contiguous, metadata={METADATA_KEY: described}))
 
 
 def load_arrays(path: str | os.PathLike[str], schema: str) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-    """Reads what save_arrays wrote: (arrays by name, metadata). Raises StorageError if it is not that."""
+    """Reads what save_arrays wrote, to the last bit: (arrays by name, metadata); else raises StorageError."""
     with _opened(path, schema) as (file, metadata):
-        return {name: file.get_tensor(name) for name in file.keys()}, metadata  # noqa: SIM118 (not a dict)
+        arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+    if metadata.pop("sha256", None) != _digest(arrays, metadata):
+        raise StorageError(f"{path}: its content is not what was written, damaged on disk; delete it and rerun")
+    return arrays, metadata
 
 
 def load_metadata(path: str | os.PathLike[str], schema: str) -> dict[str, Any]:
     """Reads the metadata of what save_arrays wrote, without its arrays."""
     with _opened(path, schema) as (_, metadata):
+        metadata.pop("sha256", None)
         return metadata
+
+
+def _digest(arrays: Mapping[str, np.ndarray], metadata: Mapping[str, Any]) -> str:
+    """sha256 over the metadata, and each array's name, type, shape and bytes."""
+    digest = hashlib.sha256(json.dumps(metadata, sort_keys=True).encode())
+    for name, array in sorted(arrays.items()):
+        digest.update(f"{name}\0{array.dtype.str}{array.shape}".encode())
+        digest.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
+    return digest.hexdigest()
 
 
 @contextmanager

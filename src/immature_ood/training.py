@@ -25,7 +25,7 @@ from immature_ood.models import DensityModel, bits_per_dim, make_model
 from immature_ood.progress import progress
 from immature_ood.provenance import CheckpointId, versions
 from immature_ood.runtime import fits
-from immature_ood.storage import StorageError, write_array, write_bytes, write_json
+from immature_ood.storage import StorageError, read_json_lines, write_array, write_bytes, write_json
 
 __all__ = [
     "TrainingDiverged",
@@ -218,11 +218,8 @@ def restore(run: Run, folder: Path, device: torch.device = CPU) -> TrainingState
 
 def _load_log(path: Path, epoch: int) -> list[dict[str, Any]]:
     """The rows of a log up to an epoch; raises StorageError if they are not all there."""
-    try:
-        rows = [json.loads(line) for line in path.read_text().splitlines()]
-    except (OSError, ValueError) as error:
-        raise StorageError(f"{path}: cannot be read as a training log ({error}); delete it and rerun") from error
-    if [row["epoch"] for row in rows] != list(range(epoch + 1)):
+    rows = read_json_lines(path)
+    if [row.get("epoch") for row in rows] != list(range(epoch + 1)):
         raise StorageError(f"{path}: does not have one row for each epoch up to {epoch}; delete it and rerun")
     return rows
 
