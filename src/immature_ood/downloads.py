@@ -1,0 +1,201 @@
+"""Downloads that are whole, made once and of the published checksum; archives that cannot leave their folder."""
+
+import hashlib
+import os
+import shutil
+import tarfile
+import tempfile
+import time
+import zipfile
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from fcntl import LOCK_EX, flock
+from pathlib import Path, PurePosixPath
+from typing import BinaryIO
+
+import requests
+
+from immature_ood.progress import progress
+from immature_ood.storage import StorageError, write_bytes
+
+__all__ = ["Download", "extract", "fetch"]
+
+BLOCK = 1 << 16  # bytes; a connection that breaks loses less than one
+
+
+@dataclass(frozen=True)
+class Download:
+    """A file on the internet.
+
+    urls: mirrors, tried in turn. checksum: the published one, "md5:…" or "sha256:…". page: where a person finds it.
+    """
+
+    file: str
+    urls: tuple[str, ...]
+    checksum: str
+    page: str = ""
+
+
+class _Failed(Exception):
+    """One attempt that did not work; perhaps the next will."""
+
+
+def fetch(download: Download, folder: Path, *, timeout: float = 30, attempts: int = 4, pause: float = 1.0) -> Path:
+    """The file in the folder, downloaded if it is not there; it is never there but whole and of its checksum.
+
+    An attempt goes on where the one before stopped, if the server can; pauses double. After `timeout` seconds without a
+    byte an attempt ends. The sha256 is kept beside the file and holds from then on. Of two processes one downloads, and
+    the other waits. Raises StorageError if no mirror gives the file, or if the file that is there is another one.
+    """
+    path = folder / download.file
+    with _alone(path):
+        if path.exists():
+            _check_present(download, path)
+            return path
+        failures = []
+        for attempt in range(attempts):
+            for url in download.urls:
+                try:
+                    _attempt(download, url, path, timeout)
+                    return path
+                except _Failed as failure:
+                    failures.append(f"{url}: {failure}")
+            if attempt + 1 < attempts:
+                time.sleep(pause * 2**attempt)
+    raise StorageError(
+        f"cannot download {download.file} ({'; '.join(dict.fromkeys(failures))}); {_by_hand(download, path)}"
+    )
+
+
+def _by_hand(download: Download, path: Path) -> str:
+    return f"get it by hand from {download.page or download.urls[0]}, put it at {path} and rerun"
+
+
+@contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    """Waits until no other process downloads the file; a dead process holds no lock."""
+    lock = path.with_name(f".{path.name}.lock")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with lock.open("w") as file:
+            flock(file, LOCK_EX)
+            yield
+    except OSError as error:
+        reason = error.strerror or error
+        raise StorageError(f"cannot write {path}: {reason}; free space or choose another folder, then rerun") from error
+
+
+def _check_present(download: Download, path: Path) -> None:
+    """Raises StorageError unless the file has the published checksum, and the sha256 noted when it came."""
+    noted = path.with_name(f"{path.name}.sha256")
+    expected = [download.checksum]
+    if noted.exists():
+        expected.append(f"sha256:{noted.read_text().partition(' ')[0]}")
+    for checksum in expected:
+        found = _checksum(path, checksum)
+        if found != checksum:
+            raise StorageError(
+                f"{path}: has {found}, expected {checksum}; it is damaged or another version: "
+                "delete it, and it is downloaded again"
+            )
+    if not noted.exists():
+        _note(path)
+
+
+def _note(path: Path) -> None:
+    digest = _checksum(path, "sha256:").removeprefix("sha256:")
+    write_bytes(path.with_name(f"{path.name}.sha256"), f"{digest}  {path.name}\n".encode())
+
+
+def _checksum(path: Path, like: str) -> str:
+    """The file's, by the method that `like` begins with."""
+    method = like.partition(":")[0]
+    with path.open("rb") as file:
+        return f"{method}:{hashlib.file_digest(file, method).hexdigest()}"
+
+
+def _attempt(download: Download, url: str, path: Path, timeout: float) -> None:
+    """Downloads to a partial file, and renames it if it is the file. Raises _Failed."""
+    partial = path.with_name(f".{path.name}.partial")
+    try:
+        _transfer(url, partial, timeout)
+    except requests.RequestException as error:
+        raise _Failed(str(error).partition("\n")[0]) from error
+    found = _checksum(partial, download.checksum)
+    if found != download.checksum:
+        came = _description(partial)
+        partial.unlink()
+        raise _Failed(f"{came} came, with {found} instead of {download.checksum}")
+    with partial.open("rb") as file:
+        os.fsync(file.fileno())
+    os.replace(partial, path)
+    _note(path)
+
+
+def _description(path: Path) -> str:
+    with path.open("rb") as file:
+        start = file.read(1000).lower()
+    size = f"{path.stat().st_size:,} bytes"
+    return f"a web page of {size}" if b"<html" in start or b"<!doctype" in start else f"a file of {size}"
+
+
+def _transfer(url: str, partial: Path, timeout: float) -> None:
+    """Adds to the partial file what it lacks. Raises requests.RequestException or _Failed."""
+    have = partial.stat().st_size if partial.exists() else 0
+    headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={have}-"} if have else {})
+    with requests.get(url, headers=headers, stream=True, timeout=timeout) as answer:
+        if answer.status_code == requests.codes.requested_range_not_satisfiable:
+            return  # all of it is there already
+        answer.raise_for_status()
+        goes_on = answer.status_code == requests.codes.partial_content
+        length = answer.headers.get("Content-Length")
+        expected = int(length) + (have if goes_on else 0) if length else None
+        with partial.open("ab" if goes_on else "wb") as file:
+            try:
+                _copy(answer, file, expected)
+            except requests.exceptions.ChunkedEncodingError:  # its own message is of three lines
+                raise _Failed(f"the connection ended after {file.tell():,} of {expected or 0:,} bytes") from None
+
+
+def _copy(answer: requests.Response, file: BinaryIO, expected: int | None) -> None:
+    with progress(f"download {answer.url}", (expected or 0) // BLOCK) as advance:
+        for block in answer.iter_content(BLOCK):
+            file.write(block)
+            advance()
+
+
+def extract(archive: Path, folder: Path) -> Path:
+    """Unpacks a .zip or .tar (.gz, .bz2, .xz) into the folder, which appears whole or not at all; returns the folder.
+
+    Raises StorageError if the archive is corrupt, or if a member would lie or point outside of the folder or is neither
+    a file, a folder nor a link.
+    """
+    if folder.exists():
+        return folder
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+    try:
+        if zipfile.is_zipfile(archive):
+            _extract_zip(archive, temporary)
+        else:
+            with tarfile.open(archive) as file:
+                file.extractall(temporary, filter="data")
+        temporary.chmod(0o755)
+        temporary.rename(folder)
+    except (tarfile.TarError, zipfile.BadZipFile, EOFError, OSError, ValueError, RuntimeError, zlib.error) as error:
+        raise StorageError(f"{archive}: cannot be unpacked ({error}); delete it and rerun") from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    return folder
+
+
+def _extract_zip(archive: Path, folder: Path) -> None:
+    with zipfile.ZipFile(archive) as file:
+        for member in file.infolist():
+            name = PurePosixPath(member.filename.replace("\\", "/"))
+            kind = member.external_attr >> 28  # 0: not said, 4: a folder, 8: a file
+            if name.is_absolute() or ".." in name.parts or kind not in (0, 4, 8):
+                raise ValueError(f"{member.filename} would lie outside of the folder, or is no file")
+        file.extractall(folder)
