@@ -11,12 +11,13 @@ SNAKEMAKE := snakemake --cores $(CORES) --configfile $(STUDY)
 RESULTS = results/$(shell awk '/^name:/ { print $$2; exit }' $(STUDY))
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-slow check bench
+.PHONY: help run test test-slow test-slurm check bench
 
 help:
 	@echo 'make run        the study of config.yaml; another one: make run STUDY=studies/smoke.yaml'
 	@echo 'make test       the fast tests'
 	@echo 'make test-slow  the slow ones: minutes'
+	@echo 'make test-slurm the workflow on a one-node SLURM, which apt installs if it is not there'
 	@echo 'make check      format, lint, types'
 	@echo 'make bench      speed and memory against peers (benchmarks/README.md)'
 	@echo 'CORES=n limits the cores used; PYTHON=... is the interpreter that $(VENV) is made with.'
@@ -40,6 +41,9 @@ test: $(INSTALLED)
 
 test-slow: $(INSTALLED)
 	pytest -m slow
+
+test-slurm: $(INSTALLED)
+	pytest -m slurm tests/slurm
 
 check: $(INSTALLED)
 	ruff check .
