@@ -15,7 +15,7 @@ from immature_ood.storage import StorageError, read_json
 __all__ = ["CheckpointId", "read_checkpoint", "source_hashes", "train_seconds", "versions"]
 
 PACKAGE = "immature_ood"
-SOURCE = Path(__file__).parent
+SOURCE = Path(__file__).resolve().parent  # also where the project is reached by links
 # These modules decide how a result is stored or described, never what it is; a study acts through its values alone.
 WITHOUT_INFLUENCE = {"job", "progress", "provenance", "registry", "storage", "study"}
 

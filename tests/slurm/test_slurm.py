@@ -124,7 +124,7 @@ def test_the_smoke_study_end_to_end(project, cluster):
     said = finish(project, start(project, cluster, "--config", "epochs_per_job=2", "epochs=[0,1,3]"))
     assert (project / "results/smoke/tables/summary.txt").exists()
     assert len(submitted(said, "train")) == 8  # two data sets, epochs 0, 1, 2 and 3
-    assert not submitted(said, "score|plot_auroc")  # light rules run where Snakemake does
+    assert not submitted(said, "(?:score|plot_auroc)")  # light rules run where Snakemake does
     assert "Submitted array job" in said
     states = {described(cluster, job)["JobState"] for rule in ("train", "extract") for job in submitted(said, rule)}
     assert states == {"COMPLETED"}
@@ -189,7 +189,6 @@ def test_a_job_out_of_time_goes_on_in_the_next(project, cluster):
         (local / part).symlink_to(project / part)
     script.write_text(script.read_text().replace("time.sleep(0.15) or ", ""))
     locally(local, *long, "--", target)
-    assert (project / target).stat().st_size == (local / target).stat().st_size
     assert weights(project / target) == weights(local / target)
 
 
