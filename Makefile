@@ -11,10 +11,11 @@ SNAKEMAKE := snakemake --cores $(CORES) --configfile $(STUDY)
 RESULTS = results/$(shell awk '/^name:/ { print $$2; exit }' $(STUDY))
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-slow test-slurm check bench
+.PHONY: help run doctor test test-slow test-slurm check bench
 
 help:
 	@echo 'make run        the study of config.yaml; another one: make run STUDY=studies/smoke.yaml'
+	@echo 'make doctor     is all there, and what will the study cost? (STUDY=... as above)'
 	@echo 'make test       the fast tests'
 	@echo 'make test-slow  the slow ones: minutes'
 	@echo 'make test-slurm the workflow on a one-node SLURM, which apt installs if it is not there'
@@ -35,6 +36,9 @@ run: $(INSTALLED)
 	@echo; echo 'tables  $(RESULTS)/tables/auroc.csv'
 	@echo 'plots   $(RESULTS)/plots/'
 	@echo 'report  $(RESULTS)/report.html'
+
+doctor: $(INSTALLED)
+	python -m immature_ood.doctor $(STUDY)
 
 test: $(INSTALLED)
 	pytest

@@ -36,6 +36,7 @@ localrules:
     immature,
     training_log,
     summary,
+    provenance,
     plot_auroc,
     plot_headline,
     plot_scores,

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from immature_ood import provenance
-from immature_ood.provenance import CheckpointId, source_hashes, train_seconds, versions
+from immature_ood.provenance import CheckpointId, describe, source_hashes, train_seconds, versions
+from immature_ood.storage import write_json
 
 ROOT = Path(__file__).parents[1]
 SCRIPTS = ROOT / "workflow/scripts"
@@ -139,3 +140,16 @@ def test_train_seconds_are_read_from_sidecars(tmp_path):
     checkpoint = CheckpointId("digits", "glow", 0, 4, 100, "key")
     (tmp_path / "a.json").write_text(json.dumps({"checkpoint": vars(checkpoint), "train_seconds": 1.5}))
     assert train_seconds([tmp_path / "a.json"]) == {checkpoint: 1.5}
+
+
+def test_a_description_gathers_study_sources_images_and_checkpoints(tmp_path):
+    write_json(tmp_path / "manifest.json", {"name": "digits", "splits": {"fit": {"sha256": "abc", "origins": ["x"]}}})
+    write_json(tmp_path / "checkpoint.json", {"checkpoint": {"epoch": 3}, "device": "cpu"})
+    described = describe({"name": "s"}, {"a": "1"}, [tmp_path / "manifest.json"], [tmp_path / "checkpoint.json"])
+    assert described["study"] == {"name": "s"}
+    assert described["sources"] == {"a": "1"}
+    assert described["data"] == {"digits": {"name": "digits", "sha256": {"fit": "abc"}}}
+    assert described["checkpoints"] == [{"checkpoint": {"epoch": 3}, "device": "cpu"}]
+    assert len(described["study_sha256"]) == 64
+    assert described["numpy"]
+    assert describe({"name": "t"}, {}, [], [])["study_sha256"] != described["study_sha256"]

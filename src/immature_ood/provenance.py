@@ -2,17 +2,19 @@
 
 import ast
 import hashlib
+import json
 import platform
 import subprocess
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 from immature_ood.storage import StorageError, read_json
 
-__all__ = ["CheckpointId", "read_checkpoint", "source_hashes", "train_seconds", "versions"]
+__all__ = ["CheckpointId", "describe", "read_checkpoint", "source_hashes", "train_seconds", "versions"]
 
 PACKAGE = "immature_ood"
 SOURCE = Path(__file__).resolve().parent  # also where the project is reached by links
@@ -61,6 +63,31 @@ def read_checkpoint(sidecar: str | Path) -> tuple[CheckpointId, float]:
 def train_seconds(sidecars: Iterable[str | Path]) -> dict[CheckpointId, float]:
     """Training time of each checkpoint, from the checkpoint.json beside its weights."""
     return dict(read_checkpoint(path) for path in sidecars)
+
+
+def describe(
+    study: Mapping[str, Any],
+    sources: Mapping[str, str],
+    manifests: Iterable[str | Path],
+    sidecars: Iterable[str | Path],
+) -> dict[str, Any]:
+    """All that the results of a study follow from: its config, sources, images, and where each checkpoint was made.
+
+    Files of features and scores name their checkpoint with its run key, and so lead here.
+    """
+    data = {}
+    for path in manifests:
+        manifest = read_json(path)
+        hashes = {split: described["sha256"] for split, described in manifest.pop("splits").items()}
+        data[manifest["name"]] = {**manifest, "sha256": hashes}
+    return {
+        "study": dict(study),
+        "study_sha256": hashlib.sha256(json.dumps(study, sort_keys=True).encode()).hexdigest(),
+        "sources": dict(sources),
+        "data": data,
+        "checkpoints": [read_json(path) for path in sidecars],
+        **versions("numpy", "scipy", "pandas", "scikit-learn", "matplotlib", "safetensors"),
+    }
 
 
 def versions(*packages: str) -> dict[str, str]:

@@ -202,7 +202,12 @@ def save(state: TrainingState, folder: Path) -> None:
     save_tensors(folder / "state.safetensors", STATE, _optimizer_tensors(state), state.run, state.progress)
     write_bytes(folder / "log.jsonl", "".join(json.dumps(row) + "\n" for row in state.log).encode())
     write_array(folder / "samples.npy", draw_samples(state))
-    cost = {"checkpoint": asdict(state.checkpoint), "train_seconds": state.train_seconds}
+    cost = {
+        "checkpoint": asdict(state.checkpoint),
+        "train_seconds": state.train_seconds,
+        "device": _name(state.device),
+        "threads": state.run.threads,
+    }
     write_json(folder / "checkpoint.json", {**cost, **measured, "versions": versions("torch", "numpy", "safetensors")})
 
 

@@ -53,6 +53,7 @@ TABLES = [
         form=["csv", "md", "html"],
     ),
     *expand(f"{TABLE}/layers_{{id}}.csv", id=study.id_datasets),
+    f"{RESULTS}/provenance.json",
 ]
 PLOTS = [
     f"{RESULTS}/plots/datasets.png",
@@ -135,3 +136,16 @@ def previous_checkpoint(wildcards):
 def detector_sources(script):
     """As sources(), with the detectors that the study names."""
     return sources(script, *(f"detectors/{detector}" for detector in study.detectors))
+
+
+def all_sources():
+    """As sources(), of every script, model, data set and detector of the study."""
+    named = [
+        *(f"models/{model.architecture}" for model in study.models.values()),
+        *(f"datasets/{dataset.source}" for dataset in study.datasets.values()),
+        *(f"detectors/{detector}" for detector in study.detectors),
+    ]
+    scripts = (Path(workflow.basedir) / "workflow/scripts").glob("*.py")
+    return source_hashes(
+        *scripts, *(SOURCE / "immature_ood" / f"{module}.py" for module in named)
+    )

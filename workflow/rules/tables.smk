@@ -136,3 +136,22 @@ rule summary:
         source=sources("summary.py"),
     script:
         "../scripts/summary.py"
+
+
+rule provenance:
+    input:
+        manifests=expand(f"{DATA}/manifest.json", dataset=study.datasets),
+        sidecars=every_checkpoint(f"{CHECKPOINT}/checkpoint.json"),
+    output:
+        f"{RESULTS}/provenance.json",
+    log:
+        f"{LOGS}/provenance.log",
+    benchmark:
+        f"{BENCHMARKS}/provenance.tsv"
+    conda:
+        "../../envs/analysis.yaml"
+    params:
+        study=study.model_dump(mode="json"),
+        sources=all_sources(),
+    script:
+        "../scripts/provenance.py"

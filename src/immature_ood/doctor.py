@@ -1,0 +1,173 @@
+"""What a study will cost and whether this machine can run it: python -m immature_ood.doctor config.yaml."""
+
+import argparse
+import math
+import os
+import shutil
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import cast
+
+import torch
+import yaml  # type: ignore[import-untyped]
+
+from immature_ood import registry, runtime
+from immature_ood.datasets import Source
+from immature_ood.gradients import layer_norms
+from immature_ood.models import DensityModel, make_model
+from immature_ood.study import GlowConfig, Study, StudyError
+
+__all__ = ["Cost", "cost_of", "diagnose"]
+
+PACKAGES = ("snakemake", "torch", "numpy", "scipy", "scikit-learn", "pandas", "matplotlib", "safetensors", "pydantic")
+TIMED_IMAGES = 8  # a step of them, scaled to the study: good to some 30 %
+STATE_TENSORS = 3  # of each weight a checkpoint holds the value and Adamax's two moments
+FLOAT_BYTES = 4
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Of one model of a study, over all ID data sets and seeds.
+
+    jobs: of training and of features. hours: of one process on this machine, training and features. gibibytes: on disk.
+    """
+
+    parameters: int
+    layers: int
+    train_jobs: int
+    extract_jobs: int
+    train_hours: float
+    extract_hours: float
+    gibibytes: float
+
+
+def cost_of(study: Study, config: GlowConfig, device: torch.device) -> Cost:
+    """The cost of one model, timed on a few images of noise."""
+    model = make_model(config, study.image.shape, torch.Generator().manual_seed(0)).to(device)
+    parameters = sum(parameter.numel() for parameter in model.parameters())
+    layers = sum(1 for _ in model.layers())
+    chains, kept = len(study.id_datasets) * len(study.seeds), len(study.chain())
+    train_images = len(study.seeds) * study.epochs[-1] * sum(study.datasets[name].train for name in study.id_datasets)
+    extracted = study.features.fit_images + study.features.test_images * len(study.datasets)
+    train_seconds, norm_seconds = _seconds_an_image(model, study, device)
+    weights = chains * kept * parameters * STATE_TENSORS * FLOAT_BYTES
+    groups = sum(extracted // b for b in study.features.batch_sizes)
+    features = chains * len(study.epochs) * groups * layers * FLOAT_BYTES
+    return Cost(
+        parameters=parameters,
+        layers=layers,
+        train_jobs=chains * kept,
+        extract_jobs=chains * len(study.epochs),
+        train_hours=train_images * train_seconds / 3600,
+        extract_hours=chains * len(study.epochs) * extracted * norm_seconds / 3600,
+        gibibytes=(weights + features) / 2**30,
+    )
+
+
+def _seconds_an_image(model: DensityModel, study: Study, device: torch.device) -> tuple[float, float]:
+    """Of a training step without the optimiser, and of the norms of all group sizes."""
+    together = math.lcm(*study.features.batch_sizes)
+    x = torch.rand(-(-TIMED_IMAGES // together) * together, *study.image.shape, device=device) - 0.5
+    model.initialise(x)
+    step = _timed(lambda: model.log_prob(x).mean().backward(), device)
+    norms = _timed(lambda: layer_norms(model, x, study.features.batch_sizes), device)
+    return step / len(x), norms / len(x)
+
+
+def _timed(work: Callable[[], object], device: torch.device) -> float:
+    """Seconds, the better of two after one to warm up."""
+    seconds = []
+    for _ in range(3):
+        began = time.perf_counter()
+        work()
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+        seconds.append(time.perf_counter() - began)
+    return min(seconds[1:])
+
+
+def diagnose(study: Study, results: Path) -> Iterator[tuple[bool, str]]:
+    """Whether each thing is well, and a line about it; the study's cost is among them."""
+    yield _python()
+    yield _packages()
+    try:
+        device = runtime.prepare(study.threads, study.device)
+        name = torch.cuda.get_device_name(device) if device.type == "cuda" else f"CPU, {study.threads} thread(s) a job"
+        yield True, f"device: {name}; {os.cpu_count()} cores"
+    except runtime.DeviceError as error:
+        device = torch.device("cpu")
+        yield False, str(error)
+    tools = {"conda": "--use-conda", "sbatch": "--profile slurm"}
+    found = ", ".join(
+        f"{tool} ({'found' if shutil.which(tool) else 'not here'}, for {use})" for tool, use in tools.items()
+    )
+    yield True, f"tools: {found}"
+    for name, dataset in study.datasets.items():
+        yield _data(name, dataset.source)
+    needed = 0.0
+    for name, config in study.models.items():
+        cost = cost_of(study, config, device)
+        needed += cost.gibibytes
+        yield True, _described(name, cost)
+    yield _disk(results, needed)
+
+
+def _python() -> tuple[bool, str]:
+    return sys.version_info >= (3, 11), f"Python {sys.version.split()[0]} (3.11 or newer is needed)"
+
+
+def _packages() -> tuple[bool, str]:
+    def installed(package: str) -> str:
+        try:
+            return f"{package} {version(package)}"
+        except PackageNotFoundError:
+            return f"{package} MISSING"
+
+    line = ", ".join(map(installed, PACKAGES))
+    return "MISSING" not in line, f"packages: {line}"
+
+
+def _data(name: str, source: str) -> tuple[bool, str]:
+    packages = cast(Source, registry.load("datasets", source)).PACKAGES
+    try:
+        return True, f"data {name}: {', '.join(f'{package} {version(package)}' for package in packages)}"
+    except PackageNotFoundError as error:
+        return False, f"data {name}: package {error.name} is missing; install it"
+
+
+def _described(name: str, cost: Cost) -> str:
+    return (
+        f"model {name}: {cost.parameters:,} parameters in {cost.layers} layers; "
+        f"{cost.train_jobs} training jobs, {cost.train_hours:.2g} hours; {cost.extract_jobs} feature jobs, "
+        f"{cost.extract_hours:.2g} hours, one after another on this device; {cost.gibibytes:.2g} GiB on disk"
+    )
+
+
+def _disk(results: Path, needed: float) -> tuple[bool, str]:
+    place = next(folder for folder in (results.absolute(), *results.absolute().parents) if folder.exists())
+    free = shutil.disk_usage(place).free / 2**30
+    return free > needed, f"disk: {needed:.2g} GiB needed at most, {free:.3g} GiB free at {results}"
+
+
+def main() -> None:
+    """Prints the diagnosis; ends with 1 if something is wrong."""
+    parser = argparse.ArgumentParser(prog="doctor", description=__doc__)
+    parser.add_argument("study", type=Path, nargs="?", default=Path("config.yaml"), help="a study's config")
+    path = parser.parse_args().study
+    try:
+        study = Study.parse(yaml.safe_load(path.read_text()))
+    except (OSError, StudyError, yaml.YAMLError) as error:
+        sys.exit(f"{path}: {error}")
+    well = True
+    for fine, line in diagnose(study, Path("results") / study.name):
+        well &= fine
+        print(f"{'ok ' if fine else 'BAD'} {line}", flush=True)
+    sys.exit(not well)
+
+
+if __name__ == "__main__":
+    main()
