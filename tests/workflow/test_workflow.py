@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pandas as pd
@@ -227,6 +228,79 @@ def test_a_killed_job_goes_on_where_it_was(project, tmp_path):
         assert (tmp_path / "killed" / file).read_bytes() == (tmp_path / "whole" / file).read_bytes()
 
 
+@pytest.mark.slow
+def test_snakemake_killed_with_its_job_alive(project, tmp_path):
+    """A second run is refused while the job trains; a third, when it is dead, goes on where it was."""
+    epochs = ["--config", "epochs=[0,800]"]
+    weights = "results/smoke/checkpoints/digits/glow/seed=0/epoch=800/weights.safetensors"
+    again = ["--directory", tmp_path, weights, *epochs]
+    running = subprocess.Popen(command(*again), cwd=project, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    log = tmp_path / "results/smoke/logs/train/digits/glow/seed=0/epoch=800.log"
+    wait_for(lambda: log.exists() and len(log.read_text().splitlines()) >= 3)
+    orphan = job_of(running.pid, "train.py")
+    running.kill()
+    running.wait()
+    try:
+        said = snakemake(project, *again, ok=False)
+        assert "--unlock" in said  # Snakemake's own lock, of the run that is dead
+        snakemake(project, "--directory", tmp_path, "--unlock", *epochs)
+        said = snakemake(project, *again, ok=False)
+        assert orphan.is_running(), "the job ended too soon to be in the way"
+        assert "another process is training this run; wait for it or stop it" in said
+    finally:
+        with suppress(psutil.NoSuchProcess):
+            orphan.kill()
+    snakemake(project, *again)
+    assert len(log.read_text().splitlines()) < 800 - 2
+
+
+@pytest.mark.slow
+def test_two_studies_in_one_results_folder_at_once(project, tmp_path):
+    """Each makes what it makes alone."""
+    table = "tables/auroc_digits.csv"
+    (tmp_path / "first.yaml").write_text((project / "studies/smoke.yaml").read_text().replace("smoke", "first"))
+    (tmp_path / "second.yaml").write_text((project / "studies/smoke.yaml").read_text().replace("smoke", "second"))
+    both = [
+        subprocess.Popen(
+            [*command("--directory", tmp_path, f"results/{name}/{table}", study=tmp_path / f"{name}.yaml"), "--nolock"],
+            cwd=project,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        for name in ("first", "second")
+    ]
+    assert [one.wait(300) for one in both] == [0, 0]
+    seconds = re.compile(r",[^,]*$", re.MULTILINE)  # the last column
+    expected = seconds.sub("", (project / f"results/smoke/{table}").read_text())
+    for name in ("first", "second"):
+        assert seconds.sub("", (tmp_path / f"results/{name}/{table}").read_text()) == expected
+
+
+@pytest.mark.slow
+def test_results_that_were_moved_are_as_good(project, tmp_path):
+    moved = tmp_path / "elsewhere"
+    shutil.copytree(project, moved, ignore=shutil.ignore_patterns(".snakemake"))
+    table = moved / "results/smoke/tables/auroc_digits.csv"
+    before = table.read_bytes()
+    assert "train" not in jobs(moved, "--rerun-triggers", "mtime")
+    snakemake(moved, "--rerun-triggers", "mtime", "--force", "results/smoke/tables/auroc_digits.csv")
+    assert table.read_bytes() == before
+
+
+@pytest.mark.slow
+def test_without_a_home_and_with_a_read_only_cache(project, tmp_path):
+    cache = tmp_path / "cache"
+    cache.mkdir(mode=0o500)
+    environment = {name: value for name, value in os.environ.items() if name != "HOME"}
+    environment |= {"XDG_CACHE_HOME": str(cache), "MPLCONFIGDIR": str(cache)}
+    target = "results/smoke/plots/datasets.png"
+    done = subprocess.run(
+        command("--directory", tmp_path, target), cwd=project, env=environment, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert (tmp_path / target).exists()
+
+
 def wait_for(condition, seconds=120):
     deadline = time.monotonic() + seconds
     while not condition():
@@ -234,10 +308,14 @@ def wait_for(condition, seconds=120):
         time.sleep(0.02)
 
 
-def kill_job(snakemake_pid, script):
-    """Kills the process that runs the script of a rule, as an out-of-memory killer would."""
+def job_of(snakemake_pid, script):
+    """The process that runs the script of a rule."""
     for child in psutil.Process(snakemake_pid).children(recursive=True):
         if any(part.endswith(script) for part in child.cmdline()):
-            os.kill(child.pid, signal.SIGKILL)
-            return
+            return child
     raise AssertionError(f"nothing runs {script}")
+
+
+def kill_job(snakemake_pid, script):
+    """Kills a job, as an out-of-memory killer would."""
+    os.kill(job_of(snakemake_pid, script).pid, signal.SIGKILL)

@@ -139,13 +139,26 @@ def detector_sources(script):
 
 
 def all_sources():
-    """As sources(), of every script, model, data set and detector of the study."""
+    """As sources(), of all that the numbers follow from: not of the plots."""
     named = [
         *(f"models/{model.architecture}" for model in study.models.values()),
         *(f"datasets/{dataset.source}" for dataset in study.datasets.values()),
         *(f"detectors/{detector}" for detector in study.detectors),
     ]
-    scripts = (Path(workflow.basedir) / "workflow/scripts").glob("*.py")
+    stages = (
+        "download",
+        "train",
+        "extract",
+        "fit",
+        "score",
+        "evaluate",
+        "layer_auroc",
+        "immature",
+    )
+    scripts = (
+        Path(workflow.basedir) / f"workflow/scripts/{stage}.py" for stage in stages
+    )
     return source_hashes(
-        *scripts, *(SOURCE / "immature_ood" / f"{module}.py" for module in named)
+        *scripts,
+        *(SOURCE / "immature_ood" / f"{module}.py" for module in named),
     )
