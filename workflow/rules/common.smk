@@ -1,6 +1,7 @@
 # The checked study, the paths (which read like the graph), and the functions that the rules share.
 import os
 import sys
+from functools import cache
 from pathlib import Path
 
 SOURCE = Path(workflow.basedir) / "src"
@@ -107,6 +108,7 @@ def of_id_dataset(pattern):
     return lambda wildcards: every_checkpoint(pattern, id=wildcards.id)
 
 
+@cache
 def sources(script, *modules):
     """Hashes of the syntax of everything a script reaches: an edit of it reruns the rule, a docstring does not."""
     paths = [Path(workflow.basedir) / "workflow/scripts" / script]
