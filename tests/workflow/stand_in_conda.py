@@ -11,8 +11,12 @@ from pathlib import Path
 
 import yaml
 
-BASE = Path(os.environ["CONDA_STAND_IN"])
 PLATFORM = "linux-64"
+
+
+def base() -> Path:
+    """The folder of the channel, the cache and the environments."""
+    return Path(os.environ["CONDA_STAND_IN"])
 
 
 async def create(file: Path, prefix: Path) -> None:
@@ -20,9 +24,9 @@ async def create(file: Path, prefix: Path) -> None:
     from rattler import Channel, Platform, install, solve
 
     wanted = yaml.safe_load(file.read_text())["dependencies"]
-    channel = Channel((BASE / "channel").as_uri())
+    channel = Channel((base() / "channel").as_uri())
     records = await solve([channel], wanted, platforms=[Platform(PLATFORM), Platform("noarch")])
-    await install(records, prefix, cache_dir=BASE / "cache", show_progress=False)
+    await install(records, prefix, cache_dir=base() / "cache", show_progress=False)
 
 
 def option(arguments: list[str], name: str) -> Path:
@@ -32,7 +36,7 @@ def option(arguments: list[str], name: str) -> Path:
 def main(arguments: list[str]) -> None:
     match arguments:
         case ["info", "--json"]:
-            print(json.dumps({"conda_prefix": str(BASE), "platform": PLATFORM}))
+            print(json.dumps({"conda_prefix": str(base()), "platform": PLATFORM}))
         case ["--version"]:
             print("conda 24.7.1")
         case ["config", "--get", "channel_priority", "--json"]:
