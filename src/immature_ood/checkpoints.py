@@ -3,7 +3,7 @@
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from hashlib import sha256
 from typing import Any
 
@@ -14,7 +14,7 @@ from torch import Tensor
 from immature_ood.models import DensityModel, make_model
 from immature_ood.provenance import CheckpointId
 from immature_ood.storage import StorageError, load_arrays, save_arrays
-from immature_ood.study import GlowConfig, TrainingConfig
+from immature_ood.study import MODEL, AugmentationConfig, ModelConfig, TrainingConfig
 
 __all__ = ["Run", "load_model", "load_tensors", "save_tensors"]
 
@@ -28,18 +28,19 @@ class Run:
 
     id_dataset: str
     model_name: str
-    model: GlowConfig
+    model: ModelConfig
     training: TrainingConfig
     shape: tuple[int, int, int]
     seed: int
     threads: int
     train_sha256: str
     source: Mapping[str, str]
+    augmentation: AugmentationConfig = field(default_factory=AugmentationConfig)
 
     @property
     def description(self) -> dict[str, Any]:
         """JSON values of every field."""
-        configs = {"model": self.model.model_dump(mode="json"), "training": self.training.model_dump(mode="json")}
+        configs = {key: getattr(self, key).model_dump(mode="json") for key in ("model", "training", "augmentation")}
         return {**asdict(self), **configs, "shape": list(self.shape), "source": dict(self.source)}
 
     @property
@@ -77,7 +78,7 @@ def load_model(path: str | os.PathLike[str]) -> tuple[DensityModel, CheckpointId
     """The model of a weights file, in evaluation mode, and which checkpoint it is."""
     tensors, metadata = load_tensors(path, WEIGHTS)
     try:
-        config = GlowConfig.model_validate(metadata["run"]["model"])
+        config = MODEL.validate_python(metadata["run"]["model"])
         channels, height, width = metadata["run"]["shape"]
         model = make_model(config, (channels, height, width), torch.Generator())
         model.load_state_dict(tensors)
@@ -90,8 +91,8 @@ def _refuse_other_run(path: str | os.PathLike[str], found: Any, run: Run) -> Non
     expected = run.description
     if not isinstance(found, dict):
         raise StorageError(f"{path}: does not say which run it is of; delete it and rerun")
-    for field, value in expected.items():
-        if found.get(field) != value:
+    for name, value in expected.items():
+        if found.get(name) != value:
             raise StorageError(
-                f"{path}: is of another run: {field} is {found.get(field)!r}, expected {value!r}; delete it and rerun"
+                f"{path}: is of another run: {name} is {found.get(name)!r}, expected {value!r}; delete it and rerun"
             )

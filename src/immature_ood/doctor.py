@@ -19,7 +19,7 @@ from immature_ood import registry, runtime
 from immature_ood.datasets import Source
 from immature_ood.gradients import layer_norms
 from immature_ood.models import DensityModel, make_model
-from immature_ood.study import GlowConfig, Study, StudyError
+from immature_ood.study import ModelConfig, Study, StudyError
 
 __all__ = ["Cost", "cost_of", "diagnose"]
 
@@ -45,7 +45,7 @@ class Cost:
     gibibytes: float
 
 
-def cost_of(study: Study, config: GlowConfig, device: torch.device) -> Cost:
+def cost_of(study: Study, config: ModelConfig, device: torch.device) -> Cost:
     """The cost of one model, timed on a few images of noise."""
     model = make_model(config, study.image.shape, torch.Generator().manual_seed(0)).to(device)
     parameters = sum(parameter.numel() for parameter in model.parameters())

@@ -1,23 +1,41 @@
 """What a study is: a typed config and the single source of every default. Needs neither torch nor numpy."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from itertools import pairwise
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, get_args
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    TypeAdapter,
+    ValidationError,
+    model_validator,
+)
 
 from immature_ood import registry
 
 __all__ = [
+    "MODEL",
+    "SAMPLES",
+    "AugmentationConfig",
     "DatasetConfig",
     "EvaluationConfig",
     "FeatureConfig",
     "GlowConfig",
     "ImageConfig",
+    "ModelConfig",
+    "SamplesConfig",
     "Study",
     "StudyError",
+    "TiedFlowConfig",
     "TrainingConfig",
 ]
+
+SAMPLES = "samples"  # the source of a data set whose training images are drawn from a model
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
 
@@ -48,6 +66,7 @@ class ImageConfig(Config):
 
     channels: Annotated[Literal[1, 3], BeforeValidator(_from_command_line)] = 1
     side: Positive = 28
+    resize: Literal["bilinear", "bicubic", "lanczos", "box"] = "bilinear"  # of all sets that are resized, antialiased
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -55,14 +74,40 @@ class ImageConfig(Config):
         return self.channels, self.side, self.side
 
 
+class AugmentationConfig(Config):
+    """Random changes of the training images, fresh at every step; images that are scored are never changed."""
+
+    translation: Annotated[Real, Field(ge=0, lt=1)] = 0.0  # the furthest shift, as a share of the side; zeros come in
+    flip: bool = False  # left and right change places, every second time
+
+
+class SamplesConfig(Config):
+    """Where a data set's training images are drawn: a kept checkpoint of this study."""
+
+    dataset: str  # the model was trained on it; its fit and test images are this data set's too
+    model: str = "glow"
+    seed: NonNegative = 0
+    epoch: NonNegative
+    temperature: Annotated[Real, Field(gt=0)] = 1.0  # multiplies the deviation of every latent
+
+
 class DatasetConfig(Config):
-    """One data set: where it comes from and how many images each split gets."""
+    """One data set: where it comes from and how many images each split gets.
+
+    Where images that are in two splits are left out, the splits are smaller by so many.
+    """
 
     source: str = ""  # a file of datasets/; by default the name of the data set itself
+    path: str | None = None  # of the source "folder": the folder of images
     train: NonNegative = 3000  # images a model is trained on, if this set is in-distribution
     fit: NonNegative = 1000  # held-out images the detectors are fitted on
     test: Positive = 1000  # images that are scored
+    fit_from: Literal["test", "train"] = "test"  # where fit images come from, if the source has an official test set
     seed: NonNegative = 0  # of the permutation before splitting
+    inverted: bool = False  # dark becomes bright: 255 minus each pixel
+    jpeg_quality: Annotated[Whole, Field(ge=1, le=100)] | None = None  # images are stored as JPEG and read again
+    augmentation: AugmentationConfig = AugmentationConfig()
+    samples_of: SamplesConfig | None = None  # the training images are drawn from a model
 
 
 class GlowConfig(Config):
@@ -74,9 +119,32 @@ class GlowConfig(Config):
     hidden_channels: Positive = 64  # of the coupling networks
 
 
-class TrainingConfig(Config):
-    """Maximum likelihood with Adamax."""
+class TiedFlowConfig(Config):
+    """The grey model of the code released with arXiv 2502.00820: one MLP coupling, used by every step."""
 
+    architecture: Literal["tied_flow"] = "tied_flow"
+    steps: Positive = 10
+    hidden_layers: Positive = 10  # between the first and the last of each of the two networks
+    hidden_features: Positive = 1000
+
+
+def _architecture(config: Any) -> str:
+    return str(config.get("architecture", "glow") if isinstance(config, Mapping) else "glow")
+
+
+ModelConfig = GlowConfig | TiedFlowConfig
+AnyModel = Annotated[
+    Annotated[GlowConfig, Tag("glow")] | Annotated[TiedFlowConfig, Tag("tied_flow")], Discriminator(_architecture)
+]
+_ARCHITECTURES = {str(config.model_fields["architecture"].default): config for config in get_args(ModelConfig)}
+MODEL: TypeAdapter[ModelConfig] = TypeAdapter(AnyModel)  # MODEL.validate_python(mapping) is the config of a model
+
+
+class TrainingConfig(Config):
+    """Maximum likelihood."""
+
+    optimizer: Literal["adamax", "adamw"] = "adamax"
+    dequantisation: Literal["uniform", "none"] = "uniform"  # none: pixels as they are, as the released grey model
     learning_rate: Annotated[Real, Field(gt=0)] = 1e-3
     weight_decay: Annotated[Real, Field(ge=0)] = 5e-5
     batch_size: Positive = 64
@@ -96,6 +164,7 @@ class FeatureConfig(Config):
     chunk_images: Positive | None = None  # images worked on at once: memory, not results; by default what suits
     tf32: bool = False  # on a GPU, products rounded to TF32: faster, and not what the scores were checked with
     objective: Literal["log_prob", "sum_z"] = "log_prob"  # whose gradient is taken; sum_z: the paper's released code
+    noise: Literal["fixed", "fresh", "none"] = "fixed"  # of dequantisation; fresh: another at every checkpoint
 
 
 class EvaluationConfig(Config):
@@ -111,10 +180,12 @@ class Study(Config):
     """A whole study. Every key but `name`, `datasets` and `epochs` has a default."""
 
     name: Name
+    shares: Name | None = None  # another study, whose images and checkpoints are used, and made if they are missing
+    data_dir: str = "data"  # original files: those that you put there, and downloads
     image: ImageConfig = ImageConfig()
     datasets: Annotated[dict[Name, DatasetConfig], Field(min_length=1)]
     id_datasets: list[str] = []  # in-distribution sets; by default all
-    models: Annotated[dict[Name, GlowConfig], Field(min_length=1)] = {"glow": GlowConfig()}
+    models: Annotated[dict[Name, AnyModel], Field(min_length=1)] = {"glow": GlowConfig()}
     seeds: Annotated[list[NonNegative], Field(min_length=1)] = [0]
     epochs: Annotated[list[NonNegative], Field(min_length=1)]  # kept epochs; 0 is the untrained control
     epochs_per_job: Positive | None = None  # the most a training job makes, for queues with a time limit
@@ -122,6 +193,7 @@ class Study(Config):
     device: Literal["auto", "cpu", "cuda"] = "auto"  # auto: a GPU where there is one; cuda: one a job is asked for
     training: TrainingConfig = TrainingConfig()
     features: FeatureConfig = FeatureConfig()
+    fit_set: Literal["held_out", "test"] = "held_out"  # test: detectors are fitted on the ID images that are scored
     detectors: Annotated[list[str], Field(min_length=1)] = ["gradient_norms", "likelihood", "typicality"]
     evaluation: EvaluationConfig = EvaluationConfig()
 
@@ -131,36 +203,43 @@ class Study(Config):
         """A data set without a source is named after its source; no id_datasets means all."""
         if not isinstance(config, Mapping) or not isinstance(config.get("datasets"), Mapping):
             return config
-        datasets = {
-            name: {"source": name, **(options or {})} if isinstance(options, Mapping | None) else options
-            for name, options in config["datasets"].items()
-        }
+        datasets = {}
+        for name, options in config["datasets"].items():
+            given = {} if options is None else options
+            if isinstance(given, Mapping):
+                given = {"source": SAMPLES if given.get("samples_of") else name, **given}
+            datasets[name] = given
         return {"id_datasets": [*datasets], **config, "datasets": datasets}
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        faults = [*self._unknown_names(), *self._bad_lists(), *self._bad_sizes()]
+        faults = [*self._unknown_names(), *self._bad_lists()]
+        if not faults:  # these look names up
+            faults = [*self._bad_sources(), *self._bad_sizes(), *self._bad_shapes()]
         if faults:
             raise ValueError("\n".join(faults))
         return self
 
     def _unknown_names(self) -> list[str]:
-        known = registry.names("datasets")
-        faults = [
-            f"datasets.{name}.source: unknown source {dataset.source!r}{registry.did_you_mean(dataset.source, known)}"
-            for name, dataset in self.datasets.items()
-            if dataset.source not in known
+        return [
+            f"{key}: unknown name {name!r}{registry.did_you_mean(name, valid)}"
+            for key, name, valid in self._names()
+            if name not in valid
         ]
-        for key, chosen, valid in (
-            ("id_datasets", self.id_datasets, [*self.datasets]),
-            ("detectors", self.detectors, registry.names("detectors")),
-        ):
-            faults += [
-                f"{key}.{i}: unknown name {name!r}{registry.did_you_mean(name, valid)}"
-                for i, name in enumerate(chosen)
-                if name not in valid
-            ]
-        return faults
+
+    def _names(self) -> Iterator[tuple[str, str, list[str]]]:
+        """(key path, name, valid names) of every name that the study mentions."""
+        originals = [name for name in self.id_datasets if name in self.datasets and not self.datasets[name].samples_of]
+        for name, dataset in self.datasets.items():
+            if samples := dataset.samples_of:
+                yield f"datasets.{name}.samples_of.dataset", samples.dataset, originals
+                yield f"datasets.{name}.samples_of.model", samples.model, [*self.models]
+            else:
+                yield f"datasets.{name}.source", dataset.source, registry.names("datasets")
+        for i, name in enumerate(self.id_datasets):
+            yield f"id_datasets.{i}", name, [*self.datasets]
+        for i, name in enumerate(self.detectors):
+            yield f"detectors.{i}", name, registry.names("detectors")
 
     def _bad_lists(self) -> list[str]:
         faults = []
@@ -178,6 +257,26 @@ class Study(Config):
             faults.append("id_datasets: name at least one data set, or leave the key out for all")
         return faults
 
+    def _bad_sources(self) -> list[str]:
+        faults = []
+        for name, dataset in self.datasets.items():
+            if (dataset.source == "folder") != (dataset.path is not None):
+                mend = "name the folder of images" if dataset.path is None else "only the source 'folder' has one"
+                faults.append(f"datasets.{name}.path: {mend}")
+            if samples := dataset.samples_of:
+                for key, chosen, kept in (("seed", samples.seed, self.seeds), ("epoch", samples.epoch, self.epochs)):
+                    if chosen not in kept:
+                        faults.append(f"datasets.{name}.samples_of.{key}: {chosen} is not among {key}s, {kept}")
+        return faults
+
+    def _bad_shapes(self) -> list[str]:
+        return [
+            f"models.{name}.blocks: {model.blocks} blocks halve the side {model.blocks} times, but image.side is "
+            f"{self.image.side}"
+            for name, model in self.models.items()
+            if isinstance(model, GlowConfig) and self.image.side % 2**model.blocks
+        ]
+
     def _bad_sizes(self) -> list[str]:
         faults = [
             f"features.{cap}: {getattr(self.features, cap)} is not a multiple of batch size {b}"
@@ -186,9 +285,11 @@ class Study(Config):
             if (getattr(self.features, cap) or 0) % b
         ]
         for name, dataset in self.datasets.items():
-            needed = {"test": self.features.test_images}
+            needed = {} if dataset.samples_of else {"test": self.features.test_images}
             if name in self.id_datasets:
-                needed |= {"train": self.training.batch_size, "fit": self.features.fit_images}
+                needed["train"] = self.training.batch_size
+            if name in self.id_datasets and not dataset.samples_of:
+                needed["fit"] = self.features.fit_images
             faults += [
                 f"datasets.{name}.{split}: {getattr(dataset, split)} images, but the study uses {count}"
                 for split, count in needed.items()
@@ -198,7 +299,13 @@ class Study(Config):
 
     def ood_datasets(self, id_dataset: str) -> list[str]:
         """The data sets that are out-of-distribution for a model trained on `id_dataset`."""
-        return [name for name in self.datasets if name != id_dataset]
+        own = self.original(id_dataset)
+        return [name for name, dataset in self.datasets.items() if name != own and not dataset.samples_of]
+
+    def original(self, dataset: str) -> str:
+        """The data set whose fit and test images a set has: its own, but for one of samples."""
+        samples = self.datasets[dataset].samples_of
+        return samples.dataset if samples else dataset
 
     def chain(self) -> list[int]:
         """The epochs at which a training job ends: those kept, and, with epochs_per_job, its multiples between.
@@ -226,7 +333,7 @@ def _lines(model: type[BaseModel], error: ValidationError) -> list[str]:
     """Pydantic's faults as lines: key path, what is wrong, the nearest valid name."""
     lines = []
     for fault in error.errors(include_url=False, include_context=False):
-        path = ".".join(str(part) for part in fault["loc"])
+        path = ".".join(str(part) for part in _without_tag(fault["loc"]))
         if not path:  # from _consistent: its lines name their own keys
             lines += fault["msg"].removeprefix("Value error, ").splitlines()
         elif fault["type"] == "extra_forbidden":
@@ -234,14 +341,23 @@ def _lines(model: type[BaseModel], error: ValidationError) -> list[str]:
             lines.append(f"{path}: unknown key{registry.did_you_mean(str(fault['loc'][-1]), known)}")
         elif fault["type"] == "missing":
             lines.append(f"{path}: is missing")
+        elif fault["type"] == "union_tag_invalid":
+            name = str(fault["input"].get("architecture"))
+            lines.append(f"{path}.architecture: unknown name {name!r}{registry.did_you_mean(name, [*_ARCHITECTURES])}")
         else:
             lines.append(f"{path}: {fault['msg']}, got {fault['input']!r}")
     return lines
 
 
+def _without_tag(path: tuple[int | str, ...]) -> tuple[int | str, ...]:
+    """Pydantic puts a model's architecture after its name; a person wrote it elsewhere."""
+    return path[:2] + path[3:] if path[:1] == ("models",) else path
+
+
 def _fields(model: type[BaseModel], path: tuple[int | str, ...]) -> list[str]:
     """The valid keys of the section of `model` at `path`."""
     for part in path:
+        model = _ARCHITECTURES.get(str(part), model)
         field = model.model_fields.get(str(part))
         if field is None:  # a name in a mapping such as datasets: its section was reached with the mapping
             continue

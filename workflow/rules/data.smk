@@ -17,7 +17,10 @@ rule download:
         mem_mb=memory(2000),
         runtime=60,
     params:
-        config=lambda wildcards: study.datasets[wildcards.dataset].model_dump(),
+        config=lambda wildcards: study.datasets[wildcards.dataset].model_dump(
+            exclude={"augmentation"}
+        ),
+        data_dir=study.data_dir,
         image=study.image.model_dump(),
         source=lambda wildcards: sources(
             "download.py", f"datasets/{study.datasets[wildcards.dataset].source}"

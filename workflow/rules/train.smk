@@ -29,6 +29,9 @@ rule train:
         model=lambda wildcards: study.models[wildcards.model].model_dump(),
         device=study.device,
         training=study.training.model_dump(),
+        augmentation=lambda wildcards: study.datasets[
+            wildcards.id
+        ].augmentation.model_dump(),
         shape=study.image.shape,
         fit_images=study.features.fit_images,
         scratch=f"{RESULTS}/checkpoints/{RUN}/.scratch",

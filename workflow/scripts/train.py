@@ -8,7 +8,7 @@ from immature_ood import runtime, training
 from immature_ood.checkpoints import Run
 from immature_ood.datasets import load_split
 from immature_ood.job import job
-from immature_ood.study import GlowConfig, TrainingConfig
+from immature_ood.study import MODEL, AugmentationConfig, TrainingConfig
 
 with job(snakemake.log) as say:
     options = TrainingConfig.model_validate(snakemake.params.training)
@@ -17,13 +17,14 @@ with job(snakemake.log) as say:
     run = Run(
         id_dataset=snakemake.wildcards.id,
         model_name=snakemake.wildcards.model,
-        model=GlowConfig.model_validate(snakemake.params.model),
+        model=MODEL.validate_python(snakemake.params.model),
         training=options,
         shape=tuple(snakemake.params.shape),
         seed=int(snakemake.wildcards.seed),
         threads=snakemake.threads,
         train_sha256=hashlib.sha256(pixels).hexdigest(),
         source=snakemake.params.source,
+        augmentation=AugmentationConfig.model_validate(snakemake.params.augmentation),
     )
     previous = snakemake.input.previous
     folder = Path(previous[0]).parent if previous else None

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from immature_ood import registry
-from immature_ood.study import GlowConfig
+from immature_ood.study import ModelConfig
 
 __all__ = ["DensityModel", "Network", "bits_per_dim", "make_model"]
 
@@ -88,7 +88,7 @@ class DensityModel(nn.Module, ABC):
         return self.named_parameters()
 
 
-def make_model(config: GlowConfig, shape: tuple[int, int, int], generator: torch.Generator) -> DensityModel:
+def make_model(config: ModelConfig, shape: tuple[int, int, int], generator: torch.Generator) -> DensityModel:
     """The model a config describes, with weights drawn from the generator; shape is (C, H, W)."""
     return registry.load("models", config.architecture).make(config, shape, generator)
 
