@@ -27,6 +27,7 @@ localrules:
     data,
     checkpoints,
     features,
+    scores,
     tables,
     plots,
     download,
@@ -37,6 +38,12 @@ localrules:
     training_log,
     summary,
     provenance,
+    dataset_table,
+    overlap,
+    published,
+    samples_table,
+    audit,
+    plot_overlap,
     plot_auroc,
     plot_headline,
     plot_scores,
@@ -66,6 +73,11 @@ rule checkpoints:
 rule features:
     input:
         every_checkpoint(f"{FEATURES}/fit.safetensors"),
+
+
+rule scores:
+    input:
+        every_checkpoint(f"{SCORES}/scores.safetensors"),
 
 
 rule tables:

@@ -31,6 +31,7 @@ __all__ = [
     "LAYER_COLUMNS",
     "Estimate",
     "Metrics",
+    "auroc",
     "auroc_difference",
     "auroc_table",
     "calibration_rows",
@@ -164,6 +165,15 @@ class Estimate:
     value: float
     low: float
     high: float
+
+
+def auroc(id_scores: np.ndarray, ood_scores: np.ndarray) -> float:
+    """AUROC of (n,) ID against (m,) OOD scores, ties half.
+
+    >>> auroc(np.array([1.0, 2.0]), np.array([2.0, 3.0]))
+    0.875
+    """
+    return float(_once(_auroc, _rank(id_scores, ood_scores)))
 
 
 def evaluate(id_scores: np.ndarray, ood_scores: np.ndarray, config: EvaluationConfig) -> dict[str, Estimate]:
@@ -313,8 +323,8 @@ def _immature_rows(scores: Scores, last: Scores, config: EvaluationConfig) -> It
             yield {
                 **_identity(scores.checkpoint, dataset, b),
                 "detector": detector,
-                "auroc": float(_once(_auroc, _rank(*pairs[0]))),
-                "auroc_last": float(_once(_auroc, _rank(*pairs[1]))),
+                "auroc": auroc(*pairs[0]),
+                "auroc_last": auroc(*pairs[1]),
                 "last_epoch": last.checkpoint.epoch,
                 **_flat({"difference": difference}),
                 "verdict": verdict(difference, config.margin),
@@ -365,7 +375,7 @@ def _auroc_by_layer(id_terms: np.ndarray, ood_terms: np.ndarray) -> np.ndarray:
     """(n, K), (m, K) -> (K,) AUROC, NaN where a layer is dead."""
     dead = np.isnan(id_terms[0])
     layers = enumerate(zip(np.ascontiguousarray(id_terms.T), np.ascontiguousarray(ood_terms.T), strict=True))
-    return np.array([np.nan if dead[k] else _once(_auroc, _rank(*pair)) for k, pair in layers])
+    return np.array([np.nan if dead[k] else auroc(*pair) for k, pair in layers])
 
 
 def _test_pair(scores: Scores, detector: str, b: int, ood_dataset: str) -> tuple[np.ndarray, np.ndarray]:

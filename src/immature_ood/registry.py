@@ -16,7 +16,7 @@ def names(kind: Kind) -> list[str]:
     """All registered names of a kind, sorted; nothing is imported.
 
     >>> names("detectors")
-    ['gradient_norms', 'likelihood', 'typicality']
+    ['gradient_norms', 'gradient_norms_epsilon', 'likelihood', 'typicality']
     """
     folder = Path(__file__).parent / kind
     return sorted(m.name for m in pkgutil.iter_modules([str(folder)]) if not m.name.startswith("_"))

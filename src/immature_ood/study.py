@@ -181,6 +181,7 @@ class Study(Config):
 
     name: Name
     shares: Name | None = None  # another study, whose images and checkpoints are used, and made if they are missing
+    audits: list[str] = []  # config files of studies that differ from this one in one choice, for tables/audit.csv
     data_dir: str = "data"  # original files: those that you put there, and downloads
     image: ImageConfig = ImageConfig()
     datasets: Annotated[dict[Name, DatasetConfig], Field(min_length=1)]
@@ -299,8 +300,12 @@ class Study(Config):
 
     def ood_datasets(self, id_dataset: str) -> list[str]:
         """The data sets that are out-of-distribution for a model trained on `id_dataset`."""
-        own = self.original(id_dataset)
-        return [name for name, dataset in self.datasets.items() if name != own and not dataset.samples_of]
+        return [name for name in self.real_datasets if name != self.original(id_dataset)]
+
+    @property
+    def real_datasets(self) -> list[str]:
+        """The data sets with images of their own to score: all but those of samples."""
+        return [name for name, dataset in self.datasets.items() if not dataset.samples_of]
 
     def original(self, dataset: str) -> str:
         """The data set whose fit and test images a set has: its own, but for one of samples."""

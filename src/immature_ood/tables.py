@@ -12,7 +12,7 @@ from tabulate import tabulate
 from immature_ood.evaluation import calibration_rows, immature_summary, without_calibration
 from immature_ood.storage import write_bytes
 
-__all__ = ["Cell", "PaperTable", "paper_tables", "summary_text", "to_html", "to_markdown", "write_csv"]
+__all__ = ["Cell", "PaperTable", "frame_to_html", "paper_tables", "summary_text", "to_html", "to_markdown", "write_csv"]
 
 TEXT_WIDTH = 112  # columns of a terminal
 BEST_NOTE = "best epoch of the pair and b (each, if several print the same), picked on the test data."
@@ -170,12 +170,27 @@ def _markdown_cell(cell: Cell) -> str:
 
 def to_html(tables: Sequence[PaperTable], title: str, summary: str = "") -> str:
     """A page that needs no other file: the title, the summary (plain text, if any) and the tables."""
+    return _page(title, summary, "".join(map(_html, tables)))
+
+
+def frame_to_html(frame: pd.DataFrame, title: str, summary: str = "") -> str:
+    """A page that needs no other file: the title, the summary (plain text, if any) and the rows as they are."""
+    empty = "" if len(frame) else "<p>No rows.</p>\n"
+    body = frame.to_html(index=False, border=0, float_format=_three_digits, na_rep="–")
+    return _page(title, summary, f"<figure>\n{body}\n{empty}</figure>\n")
+
+
+def _three_digits(value: float) -> str:
+    return f"{value:.3f}".replace("-", "−")
+
+
+def _page(title: str, summary: str, body: str) -> str:
     heading = html.escape(title)
     summary = f"<pre>{html.escape(summary)}</pre>\n" if summary else ""
     return (
         f'<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n<title>{heading}</title>\n'
         f"<style>\n{STYLE}</style>\n</head>\n<body>\n<h1>{heading}</h1>\n{summary}"
-        f"{''.join(map(_html, tables))}</body>\n</html>\n"
+        f"{body}</body>\n</html>\n"
     )
 
 

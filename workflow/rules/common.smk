@@ -1,6 +1,8 @@
 # The checked study, the paths (which read like the graph), and the functions that the rules share.
 import os
 import sys
+
+import yaml
 from functools import cache
 from pathlib import Path
 
@@ -24,17 +26,19 @@ except StudyError as error:
     raise WorkflowError(f"the study is not valid:\n{error}") from None
 
 RESULTS = f"results/{study.name}"
+SHARED = f"results/{study.shares or study.name}"  # images and checkpoints
 try:
     check_writable(RESULTS)
+    check_writable(SHARED)
 except StorageError as error:
     raise WorkflowError(str(error)) from None
 
 # For a scheduler; a site that wants another form: see docs/cluster.md.
 GPUS = 1 if study.device == "cuda" else 0
 
-DATA = f"{RESULTS}/data/{{dataset}}"
+DATA = f"{SHARED}/data/{{dataset}}"
 RUN = "{id}/{model}/seed={seed}"
-CHECKPOINT = f"{RESULTS}/checkpoints/{RUN}/epoch={{epoch}}"
+CHECKPOINT = f"{SHARED}/checkpoints/{RUN}/epoch={{epoch}}"
 FEATURES = f"{RESULTS}/features/{RUN}/epoch={{epoch}}"
 SCORES = f"{RESULTS}/scores/{RUN}/epoch={{epoch}}"
 TABLE = f"{RESULTS}/tables"
@@ -53,7 +57,8 @@ TABLES = [
         id=study.id_datasets,
         form=["csv", "md", "html"],
     ),
-    *expand(f"{TABLE}/layers_{{id}}.csv", id=study.id_datasets),
+    f"{TABLE}/datasets.csv",
+    f"{TABLE}/published.csv",
     f"{RESULTS}/provenance.json",
 ]
 PLOTS = [
@@ -74,20 +79,39 @@ PLOTS = [
         f"{PLOT}/{{figure}}_b={{b}}.png",
         model=study.models,
         figure=[
-            f"{kind}_{id}" + (f"_{detector}" if kind == "scores" else "")
+            f"scores_{id}_{detector}"
             for id in study.id_datasets
-            for kind in ("layers", "scores")
-            for detector in (study.detectors if kind == "scores" else [None])
+            for detector in study.detectors
         ],
         b=study.features.batch_sizes,
     ),
 ]
+SAMPLED = [name for name in study.datasets if name not in study.real_datasets]
+if SAMPLED:
+    TABLES.append(f"{TABLE}/samples.csv")
+if "likelihood" in study.detectors:
+    TABLES += [f"{TABLE}/overlap.csv", f"{TABLE}/overlap_correlation.csv"]
+    PLOTS += expand(f"{PLOT}/overlap.png", model=study.models)
+if "gradient_norms" in study.detectors:
+    TABLES += expand(f"{TABLE}/layers_{{id}}.csv", id=study.id_datasets)
+    PLOTS += expand(
+        f"{PLOT}/layers_{{id}}_b={{b}}.png",
+        model=study.models,
+        id=study.id_datasets,
+        b=study.features.batch_sizes,
+    )
+
+
+def one_of(names):
+    """A wildcard that is one of the names; of none, nothing."""
+    return "|".join(map(re.escape, names)) or "(?!)"
 
 
 wildcard_constraints:
-    dataset="|".join(map(re.escape, study.datasets)),
-    id="|".join(map(re.escape, study.id_datasets)),
-    model="|".join(map(re.escape, study.models)),
+    dataset=one_of(study.real_datasets),
+    samples=one_of(SAMPLED),
+    id=one_of(study.id_datasets),
+    model=one_of(study.models),
     seed=r"\d+",
     epoch=r"\d+",
 
@@ -101,6 +125,13 @@ def every_checkpoint(pattern, **chosen):
         "epoch": study.epochs,
     }
     return expand(pattern, **{**wildcards, **chosen})
+
+
+def of_original(pattern):
+    """An input function: a path of a pattern for the data set whose fit and test images the wildcard {id} has."""
+    return lambda wildcards: expand(
+        pattern, **{**wildcards, "dataset": study.original(wildcards.id)}
+    )
 
 
 def of_id_dataset(pattern):
@@ -135,6 +166,67 @@ def previous_checkpoint(wildcards):
     )
 
 
+def model_of_samples(dataset):
+    """The config of the model that the training images of a data set are drawn from."""
+    return study.models[study.datasets[dataset].samples_of.model]
+
+
+def checkpoint_of_samples(dataset):
+    """The weights that they are drawn from."""
+    samples = study.datasets[dataset].samples_of
+    return expand(
+        f"{CHECKPOINT}/weights.safetensors",
+        id=samples.dataset,
+        model=samples.model,
+        seed=samples.seed,
+        epoch=samples.epoch,
+    )
+
+
+@cache
+def audited(path):
+    """The study of a config file that is compared with this one."""
+    try:
+        return Study.parse(yaml.safe_load((Path(workflow.basedir) / path).read_text()))
+    except (OSError, yaml.YAMLError, StudyError) as error:
+        raise WorkflowError(f"audits: {path} is not a study:\n{error}") from None
+
+
+def scores_of_audit(path):
+    """An input function: the scores of another study, which has been run."""
+
+    def files(wildcards):
+        other = audited(path)
+        pattern = SCORES.replace(RESULTS, f"results/{other.name}")
+        found = expand(
+            f"{pattern}/scores.safetensors",
+            id=other.id_datasets,
+            model=other.models,
+            seed=other.seeds,
+            epoch=other.epochs,
+        )
+        missing = [file for file in found if not Path(file).exists()]
+        if missing:
+            raise WorkflowError(
+                f"{missing[0]} is not there; run first: snakemake --configfile {path} scores"
+            )
+        return found
+
+    return files
+
+
+def audit_choices():
+    """By the name of each audit: what this study calls its data sets, told by their sources."""
+    here = {study.datasets[name].source: name for name in study.real_datasets}
+    return {
+        audited(path).name.removeprefix(f"{study.name}-"): {
+            name: here.get(audited(path).datasets[name].source, name)
+            for name in audited(path).datasets
+        }
+        for path in study.audits
+    }
+
+
 def detector_sources(script):
     """As sources(), with the detectors that the study names."""
     return sources(script, *(f"detectors/{detector}" for detector in study.detectors))
@@ -144,7 +236,7 @@ def all_sources():
     """As sources(), of all that the numbers follow from: not of the plots."""
     named = [
         *(f"models/{model.architecture}" for model in study.models.values()),
-        *(f"datasets/{dataset.source}" for dataset in study.datasets.values()),
+        *(f"datasets/{study.datasets[name].source}" for name in study.real_datasets),
         *(f"detectors/{detector}" for detector in study.detectors),
     ]
     stages = (

@@ -1,4 +1,4 @@
-# Images: one folder a data set, disjoint train / fit / test splits and a manifest.
+# Images: one folder a data set, disjoint train / fit / test splits and a manifest; or training images from a model.
 
 
 rule download:
@@ -8,9 +8,9 @@ rule download:
         test=f"{DATA}/test.npy",
         manifest=f"{DATA}/manifest.json",
     log:
-        f"{LOGS}/download/{{dataset}}.log",
+        f"{SHARED}/logs/download/{{dataset}}.log",
     benchmark:
-        f"{BENCHMARKS}/download/{{dataset}}.tsv"
+        f"{SHARED}/benchmarks/download/{{dataset}}.tsv"
     conda:
         "../../envs/analysis.yaml"
     resources:
@@ -27,3 +27,33 @@ rule download:
         ),
     script:
         "../scripts/download.py"
+
+
+rule sample:
+    input:
+        lambda wildcards: checkpoint_of_samples(wildcards.samples),
+    output:
+        train=f"{SHARED}/data/{{samples}}/train.npy",
+        manifest=f"{SHARED}/data/{{samples}}/manifest.json",
+    log:
+        f"{SHARED}/logs/sample/{{samples}}.log",
+    benchmark:
+        f"{SHARED}/benchmarks/sample/{{samples}}.tsv"
+    conda:
+        "../../envs/torch.yaml"
+    threads: study.threads
+    resources:
+        gpu=GPUS,
+        mem_mb=memory(4000),
+        runtime=120,
+    params:
+        device=study.device,
+        images=lambda wildcards: study.datasets[wildcards.samples].train,
+        samples=lambda wildcards: study.datasets[
+            wildcards.samples
+        ].samples_of.model_dump(),
+        source=lambda wildcards: sources(
+            "sample.py", f"models/{model_of_samples(wildcards.samples).architecture}"
+        ),
+    script:
+        "../scripts/sample.py"

@@ -3,7 +3,11 @@
 
 rule fit:
     input:
-        f"{FEATURES}/fit.safetensors",
+        (
+            of_original(f"{FEATURES}/test-{{dataset}}.safetensors")
+            if study.fit_set == "test"
+            else f"{FEATURES}/fit.safetensors"
+        ),
     output:
         f"{SCORES}/fitted.safetensors",
     log:
@@ -28,7 +32,7 @@ rule score:
         fit=f"{FEATURES}/fit.safetensors",
         test=expand(
             f"{FEATURES}/test-{{dataset}}.safetensors",
-            dataset=study.datasets,
+            dataset=study.real_datasets,
             allow_missing=True,
         ),
     output:

@@ -4,13 +4,13 @@
 rule extract:
     input:
         weights=f"{CHECKPOINT}/weights.safetensors",
-        fit=f"{RESULTS}/data/{{id}}/fit.npy",
-        test=expand(f"{RESULTS}/data/{{dataset}}/test.npy", dataset=study.datasets),
+        fit=of_original(f"{DATA}/fit.npy"),
+        test=expand(f"{DATA}/test.npy", dataset=study.real_datasets),
     output:
         fit=f"{FEATURES}/fit.safetensors",
         test=expand(
             f"{FEATURES}/test-{{dataset}}.safetensors",
-            dataset=study.datasets,
+            dataset=study.real_datasets,
             allow_missing=True,
         ),
     log:
@@ -27,7 +27,8 @@ rule extract:
     params:
         device=study.device,
         features=study.features.model_dump(),
-        datasets=[*study.datasets],
+        datasets=study.real_datasets,
+        original=lambda wildcards: study.original(wildcards.id),
         source=lambda wildcards: sources(
             "extract.py", f"models/{study.models[wildcards.model].architecture}"
         ),

@@ -145,9 +145,33 @@ rule plot_training:
         "../scripts/plot_training.py"
 
 
+rule plot_overlap:
+    input:
+        overlap=f"{TABLE}/overlap.csv",
+        auroc=f"{TABLE}/auroc.csv",
+        correlation=f"{TABLE}/overlap_correlation.csv",
+    output:
+        report(
+            f"{PLOT}/overlap.png",
+            caption="../report/overlap.rst",
+            category="Overlap",
+            labels={"ID": "all", "model": "{model}", "what": "AUROC against overlap"},
+        ),
+    log:
+        f"{LOGS}/plot_overlap/{{model}}.log",
+    benchmark:
+        f"{BENCHMARKS}/plot_overlap/{{model}}.tsv"
+    conda:
+        "../../envs/analysis.yaml"
+    params:
+        source=sources("plot_overlap.py"),
+    script:
+        "../scripts/plot_overlap.py"
+
+
 rule plot_samples:
     input:
-        real=f"{RESULTS}/data/{{id}}/train.npy",
+        real=f"{SHARED}/data/{{id}}/train.npy",
         drawn=lambda wildcards: every_checkpoint(
             f"{CHECKPOINT}/samples.npy",
             id=wildcards.id,
@@ -176,7 +200,7 @@ rule plot_samples:
 
 rule plot_datasets:
     input:
-        expand(f"{DATA}/test.npy", dataset=study.datasets),
+        expand(f"{DATA}/test.npy", dataset=study.real_datasets),
     output:
         report(
             f"{RESULTS}/plots/datasets.png",
@@ -191,7 +215,7 @@ rule plot_datasets:
     conda:
         "../../envs/analysis.yaml"
     params:
-        datasets=[*study.datasets],
+        datasets=study.real_datasets,
         source=sources("plot_datasets.py"),
     script:
         "../scripts/plot_datasets.py"

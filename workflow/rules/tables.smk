@@ -1,4 +1,6 @@
-# Tables: AUROC with bootstrap intervals for each ID data set, the test of the claim, AUROC layer by layer.
+# Tables: AUROC with bootstrap intervals for each ID data set, the test of the claim, AUROC layer by layer, and what
+# it is compared with: overlap, published numbers, the released code's choices.
+import math
 
 
 rule evaluate:
@@ -29,7 +31,7 @@ rule layer_auroc:
         test=lambda wildcards: [
             f"{folder}/test-{dataset}.safetensors"
             for folder in every_checkpoint(FEATURES, id=wildcards.id)
-            for dataset in study.datasets
+            for dataset in study.real_datasets
         ],
     output:
         f"{TABLE}/layers_{{id}}.csv",
@@ -136,6 +138,138 @@ rule summary:
         source=sources("summary.py"),
     script:
         "../scripts/summary.py"
+
+
+rule dataset_table:
+    input:
+        expand(f"{DATA}/manifest.json", dataset=study.real_datasets),
+    output:
+        f"{TABLE}/datasets.csv",
+    log:
+        f"{LOGS}/dataset_table.log",
+    benchmark:
+        f"{BENCHMARKS}/dataset_table.tsv"
+    conda:
+        "../../envs/analysis.yaml"
+    params:
+        source=sources("dataset_table.py"),
+    script:
+        "../scripts/dataset_table.py"
+
+
+rule overlap:
+    input:
+        scores=every_checkpoint(f"{SCORES}/scores.safetensors"),
+        auroc=f"{TABLE}/auroc.csv",
+    output:
+        overlap=f"{TABLE}/overlap.csv",
+        correlation=report(
+            f"{TABLE}/overlap_correlation.csv",
+            caption="../report/overlap_correlation.rst",
+            category="Overlap",
+            labels={"ID": "all", "what": "rank correlation with AUROC"},
+        ),
+    log:
+        f"{LOGS}/overlap.log",
+    benchmark:
+        f"{BENCHMARKS}/overlap.tsv"
+    conda:
+        "../../envs/analysis.yaml"
+    resources:
+        mem_mb=memory(4000),
+        runtime=60,
+    params:
+        evaluation=study.evaluation.model_dump(),
+        dimensions=math.prod(study.image.shape),
+        source=sources("overlap.py"),
+    script:
+        "../scripts/overlap.py"
+
+
+rule published:
+    input:
+        auroc=f"{TABLE}/auroc.csv",
+        overlap=[f"{TABLE}/overlap.csv"] if "likelihood" in study.detectors else [],
+        reference=[
+            f"{workflow.basedir}/reference/{file}"
+            for file in (
+                "author_auroc_rgb.csv",
+                "author_bits_per_dim.csv",
+                "baselines_glow_auroc.csv",
+            )
+        ],
+    output:
+        csv=f"{TABLE}/published.csv",
+        html=report(
+            f"{TABLE}/published.html",
+            caption="../report/published.rst",
+            category="Tables",
+            labels={"ID": "all", "what": "beside published numbers"},
+        ),
+    log:
+        f"{LOGS}/published.log",
+    benchmark:
+        f"{BENCHMARKS}/published.tsv"
+    conda:
+        "../../envs/analysis.yaml"
+    params:
+        names={name: study.datasets[name].source for name in study.real_datasets},
+        source=sources("published.py"),
+    script:
+        "../scripts/published.py"
+
+
+rule samples_table:
+    input:
+        every_checkpoint(f"{SCORES}/scores.safetensors"),
+    output:
+        f"{TABLE}/samples.csv",
+    log:
+        f"{LOGS}/samples_table.log",
+    benchmark:
+        f"{BENCHMARKS}/samples_table.tsv"
+    conda:
+        "../../envs/analysis.yaml"
+    params:
+        originals={
+            name: study.original(name)
+            for name in study.id_datasets
+            if name not in study.real_datasets
+        },
+        evaluation=study.evaluation.model_dump(),
+        source=sources("samples_table.py"),
+    script:
+        "../scripts/samples_table.py"
+
+
+rule audit:
+    input:
+        **{
+            f"of_{place}": scores_of_audit(path)
+            for place, path in enumerate(study.audits)
+        },
+        base=every_checkpoint(f"{SCORES}/scores.safetensors"),
+    output:
+        audit=f"{TABLE}/audit.csv",
+        summary=f"{TABLE}/audit_summary.csv",
+        html=report(
+            f"{TABLE}/audit_summary.html",
+            caption="../report/audit.rst",
+            category="Tables",
+            labels={"ID": "all", "what": "the released code's choices"},
+        ),
+    log:
+        f"{LOGS}/audit.log",
+    benchmark:
+        f"{BENCHMARKS}/audit.tsv"
+    conda:
+        "../../envs/analysis.yaml"
+    params:
+        choices=audit_choices(),
+        evaluation=study.evaluation.model_dump(),
+        source=sources("audit.py"),
+    script:
+        "../scripts/audit.py"
 
 
 rule provenance:

@@ -3,8 +3,8 @@
 
 rule train:
     input:
-        train=f"{RESULTS}/data/{{id}}/train.npy",
-        fit=f"{RESULTS}/data/{{id}}/fit.npy",
+        train=f"{SHARED}/data/{{id}}/train.npy",
+        fit=of_original(f"{DATA}/fit.npy"),
         previous=previous_checkpoint,
     output:
         weights=f"{CHECKPOINT}/weights.safetensors",
@@ -13,9 +13,9 @@ rule train:
         samples=f"{CHECKPOINT}/samples.npy",
         sidecar=f"{CHECKPOINT}/checkpoint.json",
     log:
-        f"{LOGS}/train/{RUN}/epoch={{epoch}}.log",
+        f"{SHARED}/logs/train/{RUN}/epoch={{epoch}}.log",
     benchmark:
-        f"{BENCHMARKS}/train/{RUN}/epoch={{epoch}}.tsv"
+        f"{SHARED}/benchmarks/train/{RUN}/epoch={{epoch}}.tsv"
     # Training is the longest way through the graph.
     priority: 10
     conda:
@@ -34,7 +34,7 @@ rule train:
         ].augmentation.model_dump(),
         shape=study.image.shape,
         fit_images=study.features.fit_images,
-        scratch=f"{RESULTS}/checkpoints/{RUN}/.scratch",
+        scratch=f"{SHARED}/checkpoints/{RUN}/.scratch",
         source=lambda wildcards: sources(
             "train.py", f"models/{study.models[wildcards.model].architecture}"
         ),

@@ -8,7 +8,7 @@ import numpy as np
 
 from immature_ood.features import Features
 
-__all__ = ["GradientNorms"]
+__all__ = ["GradientNorms", "check_layers", "checked_log_norms"]
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class GradientNorms:
     @classmethod
     def fit(cls, features: Features) -> Self:
         """Raises ValueError if a log norm is NaN or if no layer is alive."""
-        norms = _checked_log_norms(features)
+        norms = checked_log_norms(features)
         # Equality is decided on the values themselves: the variance of equal float64 values need not round to 0.
         alive = np.isfinite(norms).all(axis=0) & (norms.max(axis=0) > norms.min(axis=0))
         if not alive.any():
@@ -55,24 +55,26 @@ class GradientNorms:
 
         Raises ValueError if a log norm is NaN or the layers are not those of the fit.
         """
-        self._check_layers(features)
-        deviation = _checked_log_norms(features) - self.mean
+        check_layers(self.layers, features)
+        deviation = checked_log_norms(features) - self.mean
         return 0.5 * (deviation**2 / self.variance + np.log(2 * np.pi * self.variance))
 
     def score(self, features: Features) -> np.ndarray:
         """(G,) float64; see `terms` for the errors."""
         return self.terms(features)[:, ~np.isnan(self.variance)].sum(axis=1)
 
-    def _check_layers(self, features: Features) -> None:
-        for place, (fitted, found) in enumerate(zip_longest(self.layers, features.layers)):
-            if fitted != found:
-                raise ValueError(
-                    f"{features.dataset}/{features.split}: layer {place} is {found!r}, but the detector was fitted "
-                    f"with {fitted!r}; use features of the same model"
-                )
+
+def check_layers(layers: tuple[str, ...], features: Features) -> None:
+    """Raises ValueError naming the first layer of the features that is not that of the fit."""
+    for place, (fitted, found) in enumerate(zip_longest(layers, features.layers)):
+        if fitted != found:
+            raise ValueError(
+                f"{features.dataset}/{features.split}: layer {place} is {found!r}, but the detector was fitted "
+                f"with {fitted!r}; use features of the same model"
+            )
 
 
-def _checked_log_norms(features: Features) -> np.ndarray:
+def checked_log_norms(features: Features) -> np.ndarray:
     """(G, K) float64; raises ValueError naming the first layer with a NaN."""
     broken = np.isnan(features.log_norms).any(axis=0)
     if broken.any():

@@ -1,0 +1,152 @@
+"""What one choice does: AUROC of the same pairs with and without it, by paired bootstrap intervals.
+
+The same test groups are scored twice, so that a difference is the choice's and not that of other images. Audits of the
+released code's choices use it (each a study of its own, beside the study `audit`), and the experiment in which a model
+is trained on another model's samples.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from immature_ood.evaluation import auroc, auroc_difference, verdict
+from immature_ood.scores import Scores
+from immature_ood.study import EvaluationConfig
+
+__all__ = ["AUDIT_COLUMNS", "SUMMARY_COLUMNS", "audit_rows", "audit_summary", "summary_lines"]
+
+KEYS = ("id_dataset", "seed", "epoch")
+AUDIT_COLUMNS = (
+    *("choice", "id_dataset", "ood_dataset", "seed", "epoch", "batch_size", "detector"),
+    *("auroc", "auroc_changed", "difference", "difference_low", "difference_high", "verdict"),
+)
+INTERVAL = ("", "_low", "_high")
+SUMMARY_COLUMNS = (
+    *("choice", "detector", "batch_size", "pairs", *(f"difference{end}" for end in INTERVAL)),
+    *("better", "equivalent", "worse", "undecided"),
+    *("claim", "claim_changed", *(f"claim_difference{end}" for end in INTERVAL), "changes_claim"),
+)
+
+
+def audit_rows(
+    choice: str, base: Iterable[Scores], changed: Iterable[Scores], names: Mapping[str, str], config: EvaluationConfig
+) -> pd.DataFrame:
+    """AUROC with the choice minus AUROC without it, for each pair, checkpoint, batch size and detector of both.
+
+    names: what a data set of the changed study is called in the base study, where it is called otherwise. A detector
+    that the base study lacks is compared with the one whose name it continues: gradient_norms_epsilon with
+    gradient_norms. Raises ValueError if the two share no checkpoint, or were not scored on the same number of groups.
+    """
+
+    def called(dataset: str) -> str:
+        return names.get(dataset, dataset)
+
+    by_key = {(called(one.checkpoint.id_dataset), one.checkpoint.seed, one.checkpoint.epoch): one for one in changed}
+    rows = [
+        {"choice": choice, **row}
+        for one in base
+        if (other := by_key.get(tuple(getattr(one.checkpoint, key) for key in KEYS)))
+        for row in _rows(one, other, {called(dataset): dataset for dataset in other.ood_datasets}, config)
+    ]
+    if not rows:
+        raise ValueError(f"{choice}: no ID data set, seed and epoch in both studies; give them the same epochs")
+    return pd.DataFrame(rows, columns=[*AUDIT_COLUMNS])
+
+
+def _rows(
+    base: Scores, changed: Scores, ood_datasets: Mapping[str, str], config: EvaluationConfig
+) -> Iterable[dict[str, object]]:
+    """ood_datasets: the changed study's name of each of the base study's."""
+    id_dataset, changed_id = base.checkpoint.id_dataset, changed.checkpoint.id_dataset
+    for detector, b in changed.dead_layers:
+        of_base = next((name for name, size in base.dead_layers if size == b and detector.startswith(name)), None)
+        if of_base is None:
+            continue
+        for dataset in sorted({*base.ood_datasets} & ood_datasets.keys()):
+            without = base.of(of_base, b, id_dataset), base.of(of_base, b, dataset)
+            with_it = changed.of(detector, b, changed_id), changed.of(detector, b, ood_datasets[dataset])
+            difference = auroc_difference(with_it, without, config)
+            yield {
+                "id_dataset": id_dataset,
+                "ood_dataset": dataset,
+                "seed": base.checkpoint.seed,
+                "epoch": base.checkpoint.epoch,
+                "batch_size": b,
+                "detector": detector,
+                "auroc": auroc(*without),
+                "auroc_changed": auroc(*with_it),
+                "difference": difference.value,
+                "difference_low": difference.low,
+                "difference_high": difference.high,
+                "verdict": verdict(difference, config.margin),
+            }
+
+
+def audit_summary(audit: pd.DataFrame, config: EvaluationConfig) -> pd.DataFrame:
+    """One row a choice, detector and batch size, columns SUMMARY_COLUMNS, over the trained epochs.
+
+    difference: the mean over pairs, seeds and epochs of AUROC with the choice minus AUROC without it. claim: the mean
+    over pairs of AUROC at the first trained epoch minus AUROC at the last one, without and with the choice;
+    claim_difference is how much the choice moves it. changes_claim: whether it turns "the immature model detects as
+    well" (claim ≥ −margin) into its opposite or back, and by more than chance. All intervals are percentile bootstraps
+    over pairs, a seed's pair counting as one more.
+    """
+    trained = audit[audit["epoch"] >= 1]
+    rows = [
+        {**dict(zip(("choice", "detector", "batch_size"), key, strict=True)), **_summed_up(group, config)}
+        for key, group in trained.groupby(["choice", "detector", "batch_size"], sort=False)
+    ]
+    return pd.DataFrame(rows, columns=[*SUMMARY_COLUMNS])
+
+
+def _summed_up(rows: pd.DataFrame, config: EvaluationConfig) -> dict[str, object]:
+    by_pair = ["id_dataset", "ood_dataset", "seed"]
+    means = rows.groupby(by_pair)["difference"].mean().to_numpy()
+    epochs = rows["epoch"]
+    first, last = (
+        rows[epochs == epoch].set_index(by_pair)[["auroc", "auroc_changed"]] for epoch in (epochs.min(), epochs.max())
+    )
+    claim = (first - last).dropna()
+    moved = (claim["auroc_changed"] - claim["auroc"]).to_numpy()
+    before, after = claim.mean()
+    low, high = _interval(moved, config)
+    turned = (before >= -config.margin) != (after >= -config.margin)
+    return {
+        "pairs": len(means),
+        **dict(zip((f"difference{end}" for end in INTERVAL), (means.mean(), *_interval(means, config)), strict=True)),
+        **{word: int((rows["verdict"] == word).sum()) for word in ("better", "equivalent", "worse", "undecided")},
+        "claim": before,
+        "claim_changed": after,
+        **dict(zip((f"claim_difference{end}" for end in INTERVAL), (moved.mean(), low, high), strict=True)),
+        "changes_claim": bool(turned and (low > 0 or high < 0)),
+    }
+
+
+def _interval(values: np.ndarray, config: EvaluationConfig) -> tuple[float, float]:
+    """Of the mean of (n,) values, one a pair."""
+    draws = np.random.default_rng(config.seed).integers(len(values), size=(config.resamples, len(values)))
+    tail = (1 - config.confidence) / 2
+    low, high = np.quantile(values[draws].mean(axis=1), [tail, 1 - tail])
+    return float(low), float(high)
+
+
+def summary_lines(summary: pd.DataFrame, margin: float) -> str:
+    """The summary in words, a line a choice and detector of which an interval excludes 0, and the rest in one line."""
+    moved = (summary["difference_low"] > 0) | (summary["difference_high"] < 0) | summary["changes_claim"]
+    lines = [_line(row, margin) for row in summary[moved].itertuples()]
+    still = summary[~moved]
+    if len(still):
+        names = sorted({f"{row.choice} ({row.detector})" for row in still.itertuples()})
+        lines.append(f"The mean AUROC does not move beyond chance by {', '.join(names)} at some or all b.")
+    return "\n".join(lines)
+
+
+def _line(row: Any, margin: float) -> str:
+    size = "within" if abs(row.difference) <= margin else "beyond"
+    return (
+        f"{row.choice}, {row.detector}, b={row.batch_size}: mean AUROC {row.difference:+.3f} "
+        f"[{row.difference_low:+.3f}, {row.difference_high:+.3f}] ({size} ±{margin}); first trained epoch minus last "
+        f"{row.claim:+.3f} → {row.claim_changed:+.3f}{', which turns the claim' if row.changes_claim else ''}"
+    )

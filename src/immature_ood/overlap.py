@@ -1,0 +1,165 @@
+"""The overlap of the log-likelihoods of ID and OOD images, and whether it goes with how well OOD images are detected.
+
+The paper (arXiv 2502.00820) explains the fall of AUROC with training by a growing overlap of the supports. OVL is the
+overlap coefficient of the two densities of bits per dimension,
+
+    OVL = ∫ min(p_ID(t), p_OOD(t)) dt,        from 0 (disjoint) to 1 (alike),
+
+with Gaussian kernel densities of two bandwidths: 0.5 bits/dim, and Scott's rule for each of the two samples.
+"""
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from immature_ood.evaluation import without_calibration
+from immature_ood.scores import Scores
+from immature_ood.study import EvaluationConfig
+
+__all__ = [
+    "CORRELATION_COLUMNS",
+    "OVERLAP_COLUMNS",
+    "correlation_table",
+    "fixed_bandwidth",
+    "overlap_coefficient",
+    "overlap_table",
+    "scott_bandwidth",
+]
+
+RELEASED_BANDWIDTH = 0.5  # bits/dim
+GRID = 2048  # points: trapezoids of the densities, far finer than any bandwidth
+REACH = 6.0  # bandwidths beyond the outermost values, where a Gaussian kernel has nothing left
+PAIR = ("id_dataset", "ood_dataset", "model", "seed")
+OVERLAP_COLUMNS = (*PAIR, "epoch", "bandwidth", "overlap", "id_bits_per_dim", "ood_bits_per_dim")
+CORRELATION_COLUMNS = (
+    *("model", "detector", "batch_size", "bandwidth", "scope", "pairs", "rows"),
+    *("correlation", "correlation_low", "correlation_high"),
+)
+
+
+def fixed_bandwidth(values: np.ndarray) -> float:
+    """0.5 bits/dim, whatever the values: the paper's released code."""
+    return RELEASED_BANDWIDTH
+
+
+def scott_bandwidth(values: np.ndarray) -> float:
+    """Scott's rule σ·n^(−1/5), of values (n,) in their own unit."""
+    return float(values.std(ddof=1) * len(values) ** (-1 / 5))
+
+
+BANDWIDTHS: dict[str, Callable[[np.ndarray], float]] = {"0.5 bits/dim": fixed_bandwidth, "scott": scott_bandwidth}
+
+
+def overlap_coefficient(
+    first: np.ndarray, second: np.ndarray, bandwidth: Callable[[np.ndarray], float] = scott_bandwidth
+) -> float:
+    """OVL of the kernel densities of two samples (n,), (m,), in [0, 1].
+
+    Raises ValueError if a value is not finite, or if all of a sample are equal and the bandwidth is their own.
+
+    >>> round(overlap_coefficient(np.arange(100.0), np.arange(100.0)), 3)
+    1.0
+    """
+    widths = [bandwidth(sample) for sample in (first, second)]
+    both = np.concatenate([first, second])
+    if not (np.isfinite(both).all() and min(widths) > 0):
+        raise ValueError("an overlap needs finite values that differ; did training diverge?")
+    margin = REACH * max(widths)
+    grid = np.linspace(both.min() - margin, both.max() + margin, GRID)
+    densities = [_density(sample, width, grid) for sample, width in zip((first, second), widths, strict=True)]
+    return float(min(np.trapezoid(np.minimum(*densities), grid), 1.0))
+
+
+def _density(sample: np.ndarray, bandwidth: float, grid: np.ndarray) -> np.ndarray:
+    """The Gaussian kernel density of a sample (n,) at the points of a grid, per unit of the values."""
+    kernels = np.exp(-0.5 * ((grid[:, None] - sample) / bandwidth) ** 2)
+    return kernels.mean(axis=1) / (bandwidth * math.sqrt(2 * math.pi))
+
+
+def overlap_table(scores: Iterable[Scores], dimensions: int) -> pd.DataFrame:
+    """OVL of every pair, checkpoint and bandwidth, columns OVERLAP_COLUMNS; of the smallest groups, single images if b
+    = 1 is in the study.
+
+    dimensions: D = C·H·W. Raises ValueError if the detector "likelihood", whose scores are −log p, is not in the study.
+    """
+    rows = [row for one in scores for row in _overlap_rows(one, dimensions)]
+    return pd.DataFrame(rows, columns=[*OVERLAP_COLUMNS])
+
+
+def _overlap_rows(scores: Scores, dimensions: int) -> Iterable[dict[str, object]]:
+    sizes = [b for detector, b in scores.dead_layers if detector == "likelihood"]
+    if not sizes:
+        raise ValueError("the overlap is one of log-likelihoods; add likelihood to the study's detectors")
+    checkpoint = scores.checkpoint
+
+    def bits(dataset: str) -> np.ndarray:
+        return scores.of("likelihood", min(sizes), dataset) / (dimensions * math.log(2))
+
+    id_bits = bits(checkpoint.id_dataset)
+    for dataset in scores.ood_datasets:
+        for name, bandwidth in BANDWIDTHS.items():
+            yield {
+                "id_dataset": checkpoint.id_dataset,
+                "ood_dataset": dataset,
+                "model": checkpoint.model,
+                "seed": checkpoint.seed,
+                "epoch": checkpoint.epoch,
+                "bandwidth": name,
+                "overlap": overlap_coefficient(id_bits, bits(dataset), bandwidth),
+                "id_bits_per_dim": id_bits.mean(),
+                "ood_bits_per_dim": bits(dataset).mean(),
+            }
+
+
+def correlation_table(overlap: pd.DataFrame, auroc: pd.DataFrame, config: EvaluationConfig) -> pd.DataFrame:
+    """Spearman's rank correlation of OVL and AUROC over the trained epochs, columns CORRELATION_COLUMNS.
+
+    scope "pairs and epochs": of all rows. "within a pair": of each pair's epochs, then the mean over pairs; it asks
+    whether AUROC falls *as* the overlap of a pair rises, which the paper says, and not whether pairs that overlap are
+    hard. The intervals are percentile bootstraps over pairs (each with all its epochs, which are not independent); a
+    seed's pair counts as one more pair. NaN where fewer than two pairs, or no epoch but one, say anything.
+    """
+    trained = without_calibration(auroc)[lambda table: table["epoch"] >= 1]
+    joined = overlap.merge(trained, on=[*PAIR, "epoch"])
+    rows = []
+    for key, group in joined.groupby(["model", "detector", "batch_size", "bandwidth"]):
+        of_pairs = [pair[["overlap", "auroc"]].to_numpy() for _, pair in group.groupby([*PAIR])]
+        for scope, statistic in (("pairs and epochs", _pooled), ("within a pair", _within)):
+            value, low, high = _with_interval(statistic, of_pairs, config)
+            rows.append((*key, scope, len(of_pairs), len(group), value, low, high))
+    return pd.DataFrame(rows, columns=[*CORRELATION_COLUMNS])
+
+
+def _pooled(of_pairs: Sequence[np.ndarray]) -> float:
+    """Of all rows (overlap, AUROC) of all pairs together."""
+    return _spearman(np.concatenate(of_pairs))
+
+
+def _within(of_pairs: Sequence[np.ndarray]) -> float:
+    """The mean of the correlations of the single pairs, those left out where nothing varies."""
+    found = np.array([_spearman(pair) for pair in of_pairs])
+    return float(np.nanmean(found)) if np.isfinite(found).any() else math.nan
+
+
+def _spearman(rows: np.ndarray) -> float:
+    """Of rows (n, 2); NaN if there are fewer than three or one column is constant."""
+    if len(rows) < 3 or (rows.max(axis=0) == rows.min(axis=0)).any():
+        return math.nan
+    return float(np.corrcoef(stats.rankdata(rows, axis=0).T)[0, 1])
+
+
+def _with_interval(
+    statistic: Callable[[Sequence[np.ndarray]], float], of_pairs: Sequence[np.ndarray], config: EvaluationConfig
+) -> tuple[float, float, float]:
+    generator = np.random.default_rng(config.seed)
+    draws = generator.integers(len(of_pairs), size=(config.resamples, len(of_pairs)))
+    resampled = np.array([statistic([of_pairs[place] for place in draw]) for draw in draws])
+    finite = resampled[np.isfinite(resampled)]
+    if len(of_pairs) < 2 or not len(finite):
+        return statistic(of_pairs), math.nan, math.nan
+    tail = (1 - config.confidence) / 2
+    low, high = np.quantile(finite, [tail, 1 - tail])
+    return statistic(of_pairs), float(low), float(high)

@@ -1,0 +1,85 @@
+"""Our numbers beside published ones, where a pair, a batch size and an epoch are in both (see reference/README.md)."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from immature_ood.evaluation import without_calibration
+
+__all__ = ["PUBLISHED_COLUMNS", "published_table"]
+
+PUBLISHED_COLUMNS = (
+    *("metric", "id_dataset", "ood_dataset", "model", "seed", "epoch", "batch_size", "detector"),
+    *("ours", "ours_low", "ours_high", "published", "difference", "inside", "source"),
+)
+AUTHORS = "authors' repository history, with the released code's choices"
+
+
+def published_table(
+    auroc: pd.DataFrame, overlap: pd.DataFrame | None, sources: Mapping[str, str], reference: Path
+) -> pd.DataFrame:
+    """One row a number that is in both, columns PUBLISHED_COLUMNS; empty if there is none.
+
+    auroc, overlap: what evaluation.auroc_table and overlap.overlap_table give, the latter for bits/dim. sources: of each data set of the study,
+    by name. reference: the folder of published numbers. inside: whether the published number lies in our interval;
+    empty where we have none (bits/dim). Baselines were published of fully trained models: they stand beside our last
+    epoch.
+    """
+    ours = pd.concat([_our_auroc(auroc), *([] if overlap is None else [_our_bits(overlap)])]).assign(
+        id=lambda table: table["id_dataset"].map(sources), ood=lambda table: table["ood_dataset"].map(sources)
+    )
+    at_epoch = ["metric", "id", "ood", "epoch", "batch_size", "detector"]
+    last = ours[ours["epoch"] == ours["epoch"].max()]
+    found = pd.concat(
+        [
+            ours.merge(_authors_auroc(reference), on=at_epoch),
+            ours.merge(_authors_bits(reference), on=at_epoch),
+            last.merge(_baselines(reference), on=[key for key in at_epoch if key != "epoch"]),
+        ]
+    )
+    inside = (found["ours_low"] <= found["published"]) & (found["published"] <= found["ours_high"])
+    found["inside"] = np.where(found["ours_low"].notna(), inside.astype(object), None)
+    found["difference"] = found["ours"] - found["published"]
+    return found[[*PUBLISHED_COLUMNS]].sort_values([*PUBLISHED_COLUMNS[:8]], ignore_index=True)
+
+
+def _our_auroc(auroc: pd.DataFrame) -> pd.DataFrame:
+    rows = without_calibration(auroc)
+    interval = {f"ours{bound}": rows[f"auroc{bound}"] for bound in ("", "_low", "_high")}
+    return rows.assign(metric="auroc", **interval)
+
+
+def _our_bits(overlap: pd.DataFrame) -> pd.DataFrame:
+    """Bits/dim of the ID test set, and of each OOD set, under the same model."""
+    ood = overlap.assign(ours=overlap["ood_bits_per_dim"])
+    own = overlap.assign(ours=overlap["id_bits_per_dim"], ood_dataset=overlap["id_dataset"])
+    both = pd.concat([ood, own]).drop_duplicates(["id_dataset", "ood_dataset", "model", "seed", "epoch"])
+    return both.assign(metric="bits_per_dim", batch_size=1, detector="", ours_low=np.nan, ours_high=np.nan)
+
+
+def _authors_auroc(reference: Path) -> pd.DataFrame:
+    return _theirs(reference / "author_auroc_rgb.csv").assign(
+        metric="auroc", detector="gradient_norms", published=lambda table: table["auroc"], source=AUTHORS
+    )[["metric", "id", "ood", "epoch", "batch_size", "detector", "published", "source"]]
+
+
+def _authors_bits(reference: Path) -> pd.DataFrame:
+    table = _theirs(reference / "author_bits_per_dim.csv").replace("imagenet32_jpeg", "imagenet32")
+    table = table.assign(
+        metric="bits_per_dim", batch_size=1, detector="", published=table["bits_per_dim"], source=AUTHORS
+    )
+    return table[["metric", "id", "ood", "epoch", "batch_size", "detector", "published", "source"]]
+
+
+def _baselines(reference: Path) -> pd.DataFrame:
+    """A published method is a detector of the same name; methods without one here match nothing."""
+    table = _theirs(reference / "baselines_glow_auroc.csv")
+    table = table.assign(metric="auroc", detector=table["method"], published=table["auroc"])
+    return table[["metric", "id", "ood", "batch_size", "detector", "published", "source"]]
+
+
+def _theirs(path: Path) -> pd.DataFrame:
+    names = {"id_dataset": "id", "ood_dataset": "ood", "eval_dataset": "ood"}
+    return pd.read_csv(path).rename(columns=names)

@@ -1,0 +1,63 @@
+"""Images drawn from a model, to train another model on them."""
+
+import hashlib
+import os
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from immature_ood.dequantisation import derive_seed, quantise
+from immature_ood.models import DensityModel
+from immature_ood.progress import progress
+from immature_ood.provenance import CheckpointId
+from immature_ood.storage import write_array, write_json
+from immature_ood.study import SAMPLES
+
+__all__ = ["Drawn", "draw", "write_samples"]
+
+CHUNK = 250  # images drawn at once
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """Images drawn from a model.
+
+    pixels: (N, C, H, W) uint8. clipped: the share of pixels that fell outside 0…255 and were set to the nearer end.
+    """
+
+    pixels: np.ndarray
+    clipped: float
+
+
+def draw(model: DensityModel, number: int, temperature: float, name: str) -> Drawn:
+    """Draws so many images; the name of their data set is the seed."""
+    pixels, outside = [], 0
+    with progress(f"samples {name}", number) as advance:
+        for start in range(0, number, CHUNK):
+            generator = torch.Generator().manual_seed(derive_seed("samples", name, start))
+            x = model.sample(min(CHUNK, number - start), generator, temperature)
+            outside += int((~((x >= -0.5) & (x < 0.5))).sum())
+            pixels.append(quantise(x).cpu().numpy())
+            advance(len(x))
+    drawn = np.concatenate(pixels)
+    return Drawn(drawn, outside / drawn.size)
+
+
+def write_samples(
+    folder: str | os.PathLike[str], name: str, drawn: Drawn, checkpoint: CheckpointId, temperature: float
+) -> None:
+    """Writes folder/train.npy and, last, folder/manifest.json; equal images give equal bytes."""
+    write_array(Path(folder, "train.npy"), drawn.pixels)
+    digest = hashlib.sha256(drawn.pixels.tobytes()).hexdigest()
+    manifest = {
+        "schema": "samples/1",
+        "name": name,
+        "source": SAMPLES,
+        "checkpoint": asdict(checkpoint),
+        "temperature": temperature,
+        "clipped": drawn.clipped,
+        "splits": {"train": {"count": len(drawn.pixels), "sha256": digest}},
+    }
+    write_json(Path(folder, "manifest.json"), manifest)

@@ -1,0 +1,23 @@
+"""What each choice of the released code does to AUROC and to the claim."""
+
+import pandas as pd
+
+from immature_ood.audit import audit_rows, audit_summary, summary_lines
+from immature_ood.job import job
+from immature_ood.scores import load_scores
+from immature_ood.storage import write_bytes
+from immature_ood.study import EvaluationConfig
+from immature_ood.tables import frame_to_html, write_csv
+
+with job(snakemake.log):
+    config = EvaluationConfig.model_validate(snakemake.params.evaluation)
+    base = list(map(load_scores, snakemake.input.base))
+    audit = pd.concat(
+        audit_rows(choice, base, map(load_scores, snakemake.input[f"of_{place}"]), names, config)
+        for place, (choice, names) in enumerate(snakemake.params.choices.items())
+    )
+    summary = audit_summary(audit, config)
+    write_csv(audit, snakemake.output.audit)
+    write_csv(summary, snakemake.output.summary)
+    page = frame_to_html(summary, "The released code's choices", summary_lines(summary, config.margin))
+    write_bytes(snakemake.output.html, page.encode())

@@ -1,0 +1,14 @@
+"""AUROC against the overlap of the log-likelihoods."""
+
+import pandas as pd
+
+from immature_ood import plots
+from immature_ood.job import job
+
+with job(snakemake.log):
+    given = snakemake.input
+    overlap, auroc, correlation = (
+        pd.read_csv(path).query("model == @snakemake.wildcards.model")
+        for path in (given.overlap, given.auroc, given.correlation)
+    )
+    plots.save(plots.overlap_and_auroc(overlap, auroc, correlation), snakemake.output[0])

@@ -1,0 +1,14 @@
+"""Draws the training images of a data set from a model."""
+
+from immature_ood import runtime
+from immature_ood.checkpoints import load_model
+from immature_ood.job import job
+from immature_ood.sampling import draw, write_samples
+
+with job(snakemake.log) as say:
+    device = runtime.prepare(snakemake.threads, snakemake.params.device)
+    model, checkpoint = load_model(snakemake.input[0])
+    name, samples = snakemake.wildcards.samples, snakemake.params.samples
+    drawn = draw(model.to(device), snakemake.params.images, samples["temperature"], name)
+    say(f"{len(drawn.pixels)} images from {checkpoint}, {drawn.clipped:.2%} of the pixels clipped")
+    write_samples(snakemake.output.train.rpartition("/")[0], name, drawn, checkpoint, samples["temperature"])
