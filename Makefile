@@ -11,10 +11,11 @@ SNAKEMAKE := snakemake --cores $(CORES) --configfile $(STUDY)
 RESULTS = results/$(shell awk '/^name:/ { print $$2; exit }' $(STUDY))
 
 .DEFAULT_GOAL := help
-.PHONY: help run doctor test test-slow test-slurm check bench
+.PHONY: help run audit doctor test test-slow test-slurm check bench
 
 help:
 	@echo 'make run        the study of config.yaml; another one: make run STUDY=studies/smoke.yaml'
+	@echo 'make audit      what the choices of the released code do (studies/audit*.yaml)'
 	@echo 'make doctor     is all there, and what will the study cost? (STUDY=... as above)'
 	@echo 'make test       the fast tests'
 	@echo 'make test-slow  the slow ones: minutes'
@@ -36,6 +37,12 @@ run: $(INSTALLED)
 	@echo; echo 'tables  $(RESULTS)/tables/auroc.csv'
 	@echo 'plots   $(RESULTS)/plots/'
 	@echo 'report  $(RESULTS)/report.html'
+
+audit: $(INSTALLED)
+	for study in studies/audit.yaml studies/audit-*.yaml; do \
+		snakemake --cores $(CORES) --configfile $$study scores || exit; done
+	snakemake --cores $(CORES) --configfile studies/audit.yaml results/audit/tables/audit.csv
+	@echo; cat results/audit/tables/audit_summary.txt
 
 doctor: $(INSTALLED)
 	python -m immature_ood.doctor $(STUDY)

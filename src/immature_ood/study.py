@@ -254,6 +254,8 @@ class Study(Config):
         ):
             if len(set(values)) < len(values):
                 faults.append(f"{key}: holds a value twice, got {values}")
+        if (self.training.dequantisation == "none") != (self.features.noise == "none"):
+            faults.append("features.noise: none goes with training.dequantisation: none, and only with it")
         if not self.id_datasets:
             faults.append("id_datasets: name at least one data set, or leave the key out for all")
         return faults

@@ -252,6 +252,7 @@ rule audit:
     output:
         audit=f"{TABLE}/audit.csv",
         summary=f"{TABLE}/audit_summary.csv",
+        text=f"{TABLE}/audit_summary.txt",
         html=report(
             f"{TABLE}/audit_summary.html",
             caption="../report/audit.rst",

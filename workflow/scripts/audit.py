@@ -19,5 +19,7 @@ with job(snakemake.log):
     summary = audit_summary(audit, config)
     write_csv(audit, snakemake.output.audit)
     write_csv(summary, snakemake.output.summary)
-    page = frame_to_html(summary, "The released code's choices", summary_lines(summary, config.margin))
+    lines = summary_lines(summary, config.margin)
+    write_bytes(snakemake.output.text, f"{lines}\n".encode())
+    page = frame_to_html(summary, "The released code's choices", lines)
     write_bytes(snakemake.output.html, page.encode())
