@@ -63,9 +63,9 @@ def overlap_coefficient(
     >>> round(overlap_coefficient(np.arange(100.0), np.arange(100.0)), 3)
     1.0
     """
-    widths = [bandwidth(sample) for sample in (first, second)]
     both = np.concatenate([first, second])
-    if not (np.isfinite(both).all() and min(widths) > 0):
+    widths = [bandwidth(sample) if np.isfinite(both).all() else 0.0 for sample in (first, second)]
+    if min(widths) <= 0:
         raise ValueError("an overlap needs finite values that differ; did training diverge?")
     margin = REACH * max(widths)
     grid = np.linspace(both.min() - margin, both.max() + margin, GRID)
