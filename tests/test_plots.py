@@ -15,8 +15,10 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 
 from immature_ood import plots, registry
+from immature_ood.overlap import correlation_table
 from immature_ood.plots.style import looks_of
 from immature_ood.storage import StorageError
+from immature_ood.study import EvaluationConfig
 
 EPOCHS = (0, 1, 2, 4, 8, 16)
 DETECTORS = ("gradient_norms", "likelihood", "typicality")
@@ -96,6 +98,15 @@ def glow_layers(blocks=2, steps=4):
     ]
 
 
+def overlap_tables(*args, **kwargs):
+    """Overlaps that fall as AUROC rises, the table of AUROCs, and their correlations."""
+    auroc = auroc_table(*args, **kwargs)
+    keys = ["id_dataset", "ood_dataset", "model", "seed", "epoch"]
+    mean = auroc.query("id_dataset != ood_dataset").groupby(keys)["auroc"].mean().reset_index()
+    overlap = mean.assign(overlap=1 - mean["auroc"], bandwidth="scott").drop(columns="auroc")
+    return overlap, auroc, correlation_table(overlap, auroc, EvaluationConfig(resamples=50))
+
+
 def layer_table(layers, id_datasets=("digits",), ood_datasets=("photos", "glyphs"), epochs=EPOCHS, seeds=(0,)):
     """AUROC by layer; every seventh layer is dead before training."""
     generator = np.random.default_rng(2)
@@ -168,6 +179,11 @@ FIGURES = {
     "layers, as many as the paper's": lambda: plots.layer_heat_map(
         layer_table(glow_layers(3, 32), ood_datasets=FIVE[:4], epochs=(0, 1)), "digits", 5
     ),
+    "overlap": lambda: plots.overlap_and_auroc(*overlap_tables()),
+    "overlap, one pair, one detector": lambda: plots.overlap_and_auroc(
+        *overlap_tables(("digits",), ("photos",), batch_sizes=(1,), detectors=("likelihood",))
+    ),
+    "overlap, 20 pairs": lambda: plots.overlap_and_auroc(*overlap_tables(FIVE, FIVE, LATE)),
     "samples": lambda: plots.samples(random_images(), {epoch: random_images(16) for epoch in EPOCHS}, "digits"),
     "samples, RGB, few": lambda: plots.samples(random_images(9, 3, 32), {4: random_images(2, 3, 32)}, "digits"),
     "data sets": lambda: plots.dataset_images({name: random_images() for name in DATASETS}),
@@ -576,3 +592,13 @@ def test_another_process_writes_the_same_bytes_and_needs_no_torch(tmp_path):
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
     here = saved(plots.dataset_images({"a": np.zeros((2, 1, 8, 8), np.uint8)}), tmp_path)
     assert json.loads(done.stdout) == [[], hashlib.sha256(here).hexdigest()]
+
+
+def test_the_dots_of_the_overlap_are_the_tables():
+    overlap, auroc, correlation = overlap_tables()
+    figure = plots.overlap_and_auroc(overlap, auroc, correlation)
+    panel = figure.axes[0]
+    rows = overlap.merge(rows_of(auroc, detector="gradient_norms", batch_size=1), on=[*overlap.columns[:5]])
+    (dots,) = panel.collections
+    np.testing.assert_array_equal(dots.get_offsets(), rows[["overlap", "auroc"]])
+    assert panel.get_title().startswith("gradient norms\nrank correlation")

@@ -52,6 +52,7 @@ def overlap_and_auroc(overlap: pd.DataFrame, auroc: pd.DataFrame, correlation: p
 def _panel(axes: Axes, rows: pd.DataFrame, places: dict[int, int]) -> None:
     axes.set_xlim(-0.03, 1.03)
     axes.set_ylim(-0.03, 1.04)
+    axes.set_xticks([0, 0.5, 1], labels=["0", "0.5", "1"])
     axes.set_yticks([0, 0.5, 1], labels=["0", "0.5", "1"])
     for _, pair in rows.sort_values("epoch").groupby(PAIR):
         axes.plot(pair["overlap"], pair["auroc"], color=GREY, linewidth=0.4, label="_pair")
