@@ -129,8 +129,8 @@ def every_checkpoint(pattern, **chosen):
 
 def of_original(pattern):
     """An input function: a path of a pattern for the data set whose fit and test images the wildcard {id} has."""
-    return lambda wildcards: expand(
-        pattern, **{**wildcards, "dataset": study.original(wildcards.id)}
+    return lambda wildcards: pattern.format(
+        **{**wildcards, "dataset": study.original(wildcards.id)}
     )
 
 

@@ -1,5 +1,7 @@
 """Extracts the features of one checkpoint on the ID fit set and on every test set."""
 
+from dataclasses import replace
+
 from immature_ood import gradients, runtime
 from immature_ood.checkpoints import load_model
 from immature_ood.datasets import load_split
@@ -13,7 +15,8 @@ with job(snakemake.log) as say:
     device = runtime.prepare(snakemake.threads, snakemake.params.device, tf32=config.tf32)
     model, checkpoint = load_model(snakemake.input.weights)
     model.to(device)
-    splits = [(snakemake.wildcards.id, "fit", snakemake.input.fit, snakemake.output.fit, config.fit_images)]
+    id_dataset, original = snakemake.wildcards.id, snakemake.params.original
+    splits = [(original, "fit", snakemake.input.fit, snakemake.output.fit, config.fit_images)]
     for dataset, source, output in zip(
         snakemake.params.datasets, snakemake.input.test, snakemake.output.test, strict=True
     ):
@@ -22,8 +25,18 @@ with job(snakemake.log) as say:
         for dataset, split, source, output, cap in splits:
             pixels = load_split(source)[:cap]
             features = gradients.extract(
-                model, pixels, dataset, split, config.batch_sizes, config.chunk_images, objective=config.objective
+                model,
+                pixels,
+                dataset,
+                split,
+                config.batch_sizes,
+                config.chunk_images,
+                objective=config.objective,
+                noise=config.noise,
+                noise_key=(checkpoint.id_dataset, checkpoint.model, checkpoint.seed, checkpoint.epoch),
             )
+            if dataset == original:  # a set of samples has the fit and test images of its original
+                features = [replace(one, dataset=id_dataset) for one in features]
             save_features(output, checkpoint, features)
             say(f"{dataset} {split}: {len(pixels)} images, {features[0].bits_per_dim:.4f} bits/dim")
             advance()
