@@ -78,6 +78,44 @@ def test_the_committed_studies_are_valid(file):
         ("datasets.digits.test", 100, "datasets.digits.test: 100 images, but the study uses 500"),
         ("datasets.digits.fit", 100, "datasets.digits.fit: 100 images, but the study uses 1000"),
         ("datasets.digits.train", 10, "datasets.digits.train: 10 images, but the study uses 64"),
+        (
+            "datasets.digits.augmentation.flipp",
+            1,
+            "datasets.digits.augmentation.flipp: unknown key; did you mean 'flip'?",
+        ),
+        (
+            "datasets.digits.augmentation.translation",
+            1,
+            "datasets.digits.augmentation.translation: Input should be less",
+        ),
+        (
+            "datasets.digits.jpeg_quality",
+            101,
+            "datasets.digits.jpeg_quality: Input should be less than or equal to 100",
+        ),
+        ("datasets.digits.path", "pictures", "datasets.digits.path: only the source 'folder' has one"),
+        ("datasets.mine", {"source": "folder"}, "datasets.mine.path: name the folder of images"),
+        (
+            "datasets.more",
+            {"samples_of": {"dataset": "digist", "epoch": 16}},
+            "datasets.more.samples_of.dataset: unknown",
+        ),
+        (
+            "datasets.more",
+            {"samples_of": {"dataset": "digits", "epoch": 3}},
+            "datasets.more.samples_of.epoch: 3 is not",
+        ),
+        ("datasets.more", {"samples_of": {"dataset": "digits"}}, "datasets.more.samples_of.epoch: is missing"),
+        (
+            "models.flow",
+            {"architecture": "tied_flow", "step": 2},
+            "models.flow.step: unknown key; did you mean 'steps'?",
+        ),
+        ("models.tied_flow", {"step": 2}, "models.tied_flow.step: unknown key; did you mean 'steps'?"),
+        ("models.flow", 3, "models.flow: Input should be a valid dictionary"),
+        ("models.glow.blocks", 3, "models.glow.blocks: 3 blocks halve the side 3 times, but image.side is 28"),
+        ("features.noise", "none", "features.noise: none goes with training.dequantisation: none, and only with it"),
+        ("training.dequantisation", "none", "features.noise: none goes with training.dequantisation: none"),
         ("evaluation.confidence", 95, "evaluation.confidence: Input should be less than 1, got 95"),
         ("name", "../up", "name: String should match pattern"),
         ("name", 12, "name: Input should be a valid string, got 12"),
@@ -133,3 +171,48 @@ def test_every_registered_name_loads(kind):
     assert registry.names(kind)
     for name in registry.names(kind):
         assert registry.load(kind, name).__name__.endswith(f"{kind}.{name}")
+
+
+def test_a_set_of_samples_has_the_fit_and_test_images_of_its_original():
+    study = Study.parse(changed("datasets.more", {"train": 100, "samples_of": {"dataset": "digits", "epoch": 16}}))
+    assert study.id_datasets == ["digits", "photos", "glyphs", "more"]
+    assert study.real_datasets == ["digits", "photos", "glyphs"]
+    assert study.original("more") == "digits"
+    assert study.ood_datasets("more") == study.ood_datasets("digits") == ["photos", "glyphs"]
+
+
+AUDITS = sorted((ROOT / "studies").glob("audit-*.yaml"))
+
+
+@pytest.mark.parametrize("file", AUDITS, ids=lambda file: file.stem)
+def test_an_audit_differs_from_the_study_without_it_in_its_choice_alone(file):
+    """The choice of the tied flow is a model with its training and its way to score."""
+    choices = {
+        "audit-sum_z": {"features.objective"},
+        "audit-fit_on_test": {"fit_set"},
+        "audit-fresh_noise": {"features.noise"},
+        "audit-epsilon": {"detectors"},
+        "audit-jpeg": {"datasets", "id_datasets"},
+        "audit-tied_flow": {"models", "training", "features.noise"},
+    }
+    base, changed_study = (
+        Study.parse(yaml.safe_load(path.read_text())) for path in (ROOT / "studies/audit.yaml", file)
+    )
+    assert changed_study.shares == base.name
+    assert f"studies/{file.name}" in base.audits
+    assert differences(base, changed_study) - {"name", "shares", "audits"} == choices[file.stem]
+
+
+def differences(one, other):
+    """The keys in which two studies differ, those of features one by one."""
+    found = {key for key in Study.model_fields if getattr(one, key) != getattr(other, key)}
+    if "features" in found:
+        fields = type(one.features).model_fields
+        here = {f"features.{key}" for key in fields if getattr(one.features, key) != getattr(other.features, key)}
+        found = found - {"features"} | here
+    return found
+
+
+def test_every_audit_is_listed():
+    base = yaml.safe_load((ROOT / "studies/audit.yaml").read_text())
+    assert sorted(base["audits"]) == [f"studies/{file.name}" for file in AUDITS]

@@ -15,7 +15,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 HERE = Path(__file__).parent
-PARTS = ("Snakefile", "config.yaml", "studies", "workflow", "src", "profiles", "slurm", "envs")
+PARTS = ("Snakefile", "config.yaml", "studies", "workflow", "src", "profiles", "slurm", "envs", "reference")
 # A site's own choices, and status checks in seconds instead of a minute.
 SITE = [
     *("--default-resources", "slurm_partition=low", "mem_mb=1000", "runtime=30"),

@@ -13,9 +13,10 @@ from pathlib import Path
 import pandas as pd
 import psutil
 import pytest
+import yaml
 
 ROOT = Path(__file__).parents[2]
-PARTS = ("Snakefile", "config.yaml", "studies", "workflow", "src", "profiles", "envs")
+PARTS = ("Snakefile", "config.yaml", "studies", "workflow", "src", "profiles", "envs", "reference")
 COLUMNS = [
     *("id_dataset", "ood_dataset", "model", "seed", "epoch", "batch_size", "detector"),
     *("auroc", "auroc_low", "auroc_high", "aupr", "aupr_low", "aupr_high", "fpr95", "fpr95_low", "fpr95_high"),
@@ -44,9 +45,9 @@ def snakemake(folder, *arguments, ok=True, **options):
     return said
 
 
-def planned(folder, *arguments):
+def planned(folder, *arguments, **options):
     """Number of jobs a rule that a dry run plans."""
-    said = snakemake(folder, "--dry-run", "--quiet", "host", *arguments)
+    said = snakemake(folder, "--dry-run", "--quiet", "host", *arguments, **options)
     if "Nothing to be done" in said:
         return {}
     assert "Job stats:" in said, said
@@ -54,9 +55,10 @@ def planned(folder, *arguments):
     return {rule: int(count) for rule, count in re.findall(r"^(\w+) +(\d+)$", table, re.MULTILINE)} | {"all": 0}
 
 
-def jobs(folder, *arguments):
-    """As planned(), without the rule that only collects."""
-    return {rule: count for rule, count in planned(folder, *arguments).items() if count and rule != "all"}
+def jobs(folder, *arguments, **options):
+    """As planned(), without the rules that only collect."""
+    plan = planned(folder, *arguments, **options)
+    return {rule: count for rule, count in plan.items() if count and rule not in ("all", "scores")}
 
 
 @pytest.fixture(scope="module")
@@ -187,6 +189,43 @@ def test_a_truncated_file_is_named_and_remade(project):
     assert features.read_bytes() == whole
     snakemake(project)
     assert (project / table).read_bytes() == before
+
+
+@pytest.mark.slow
+def test_a_study_that_shares_another_trains_nothing_and_is_compared_with_it(project):
+    choice = "{shares: smoke, features: {fit_images: 50, test_images: 50, chunk_images: 50, objective: sum_z}}"
+    variant = yaml.safe_load((project / "studies/smoke.yaml").read_text()) | yaml.safe_load(choice)
+    (project / "studies/variant.yaml").write_text(yaml.safe_dump(variant | {"name": "smoke-sum_z"}))
+    audit = ["--config", "audits=[studies/variant.yaml]", "--", "results/smoke/tables/audit.csv"]
+    said = snakemake(project, *audit, ok=False)
+    assert "is not there; run first: snakemake --configfile studies/variant.yaml scores" in said
+    assert not {"train", "download"} & jobs(project, "scores", study="studies/variant.yaml").keys()
+    snakemake(project, "scores", study="studies/variant.yaml")
+    snakemake(project, *audit)
+    table = pd.read_csv(project / "results/smoke/tables/audit.csv")
+    assert {*table["choice"]} == {"sum_z"}
+    likelihood = table[table["detector"] == "likelihood"]
+    assert (likelihood["difference"] == 0).all()  # it does not depend on what is differentiated
+    assert (table["difference"] != 0).any()
+    assert "sum_z" in (project / "results/smoke/tables/audit_summary.txt").read_text()
+
+
+@pytest.mark.slow
+def test_a_model_is_trained_on_samples_of_another(project):
+    samples = "{train: 128, samples_of: {dataset: digits, epoch: 1}}"
+    study = yaml.safe_load((project / "studies/smoke.yaml").read_text()) | {"name": "samples"}
+    study["datasets"]["more"] = yaml.safe_load(samples)
+    (project / "studies/samples.yaml").write_text(yaml.safe_dump(study))
+    plan = jobs(project, study="studies/samples.yaml")
+    assert (plan["download"], plan["sample"], plan["train"]) == (2, 1, 9)
+    snakemake(project, study="studies/samples.yaml")
+    table = pd.read_csv(project / "results/samples/tables/samples.csv")
+    assert {*zip(table["choice"], table["id_dataset"], table["ood_dataset"], strict=True)} == {
+        ("more", "digits", "glyphs")
+    }
+    auroc = pd.read_csv(project / "results/samples/tables/auroc.csv")
+    assert {*auroc.loc[auroc["id_dataset"] == "more", "ood_dataset"]} == {"more", "glyphs"}
+    assert {*auroc.loc[auroc["id_dataset"] == "glyphs", "ood_dataset"]} == {"glyphs", "digits"}
 
 
 def test_the_report_is_one_file(project):
