@@ -6,7 +6,15 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from immature_ood.dequantisation import NOISE_LEVELS, dequantise, derive_seed, fixed_noise, training_noise
+from immature_ood.dequantisation import (
+    NOISE_LEVELS,
+    dequantise,
+    derive_seed,
+    fixed_noise,
+    fresh_noise,
+    no_noise,
+    training_noise,
+)
 
 
 @settings(max_examples=50, deadline=None, database=None, derandomize=True)
@@ -38,6 +46,23 @@ def test_the_noise_of_an_image_depends_on_its_data_set_and_itself_not_on_its_pla
     assert differs.tolist() == [True] + [False] * 5
 
 
+def test_fresh_noise_depends_on_its_key_and_the_place_of_an_image():
+    shape = (6, 1, 5, 5)
+    noise = fresh_noise(shape, "digits", "test", 3)
+    assert noise.shape == shape
+    assert torch.equal(fresh_noise(shape, "digits", "test", 3), noise)
+    assert torch.equal(fresh_noise((2, 1, 5, 5), "digits", "test", 3, first=4), noise[4:])
+    assert len({image.numpy().tobytes() for image in noise}) == 6
+    keys = [("digits", "test", 3), ("photos", "test", 3), ("digits", "fit", 3), ("digits", "test", 4)]
+    assert len({fresh_noise(shape, *key).numpy().tobytes() for key in keys}) == len(keys)
+
+
+def test_without_noise_a_pixel_is_the_lower_end_of_its_range():
+    pixels = torch.arange(256, dtype=torch.uint8).reshape(1, 1, 16, 16)
+    x = dequantise(pixels, no_noise(pixels.shape))
+    assert torch.equal(x, pixels.float() / 256 - 0.5)
+
+
 def test_training_noise_depends_on_its_key_alone():
     shape = torch.Size((4, 1, 3, 3))
     assert torch.equal(training_noise(shape, 0, 1, 2), training_noise(shape, 0, 1, 2))
@@ -45,10 +70,14 @@ def test_training_noise_depends_on_its_key_alone():
     assert len({training_noise(shape, *key).numpy().tobytes() for key in keys}) == len(keys)
 
 
-@pytest.mark.parametrize("kind", ["fixed", "training"])
+@pytest.mark.parametrize("kind", ["fixed", "fresh", "training"])
 def test_noise_is_uniform(kind):
     shape = torch.Size((200, 1, 10, 10))
-    noise = training_noise(shape, 0) if kind == "training" else fixed_noise(some(shape), "digits")
+    noise = {
+        "fixed": lambda: fixed_noise(some(shape), "digits"),
+        "fresh": lambda: fresh_noise(shape, "digits"),
+        "training": lambda: training_noise(shape, 0),
+    }[kind]()
     unit = noise.double() / NOISE_LEVELS
     assert abs(unit.mean() - 1 / 2) < 4 * (1 / 12 / unit.numel()) ** 0.5
     assert abs(unit.var() - 1 / 12) < 0.002

@@ -233,6 +233,23 @@ def test_extract_is_the_same_for_any_chunk_but_for_rounding(engine):
             np.testing.assert_allclose(one.log_prob, other.log_prob, rtol=1e-6)
 
 
+def test_the_noise_of_scoring_is_chosen():
+    """Fixed noise is alike at every checkpoint, fresh noise another at each; neither depends on the chunk."""
+    model = glow(dtype=torch.float32)
+    pixels = np.random.default_rng(0).integers(0, 256, (6, *SHAPE), dtype=np.uint8)
+
+    def log_prob(noise, key=(), chunk=6):
+        (features,) = extract(model, pixels, "noise", "test", [1], chunk, noise=noise, noise_key=key)
+        return features.log_prob
+
+    assert np.array_equal(log_prob("fixed", (1,)), log_prob("fixed", (2,)))
+    assert (log_prob("fresh", (1,)) != log_prob("fresh", (2,))).all()
+    np.testing.assert_allclose(log_prob("fresh", (1,), chunk=2), log_prob("fresh", (1,)), rtol=1e-6)
+    with torch.no_grad():
+        expected = model.log_prob(torch.from_numpy(pixels).float() / 256 - 0.5)
+    np.testing.assert_allclose(log_prob("none"), expected, rtol=1e-6)
+
+
 def test_extract_names_layers_and_images():
     model, done = glow(perturbation=0, dtype=torch.float32), []
     pixels = np.random.default_rng(0).integers(0, 256, (17, *SHAPE), dtype=np.uint8)

@@ -15,14 +15,15 @@ from immature_ood import registry
 from immature_ood.checkpoints import WEIGHTS, Run, load_model, save_tensors
 from immature_ood.models import bits_per_dim, make_model
 from immature_ood.models.glow import ActNorm, Glow, InvertibleConv, squeeze, unsqueeze
-from immature_ood.study import GlowConfig, TrainingConfig
+from immature_ood.models.tied_flow import TiedFlow
+from immature_ood.study import GlowConfig, ModelConfig, TiedFlowConfig, TrainingConfig
 
 
 @dataclass(frozen=True)
 class Case:
     """A small model of one architecture."""
 
-    config: GlowConfig
+    config: ModelConfig
     shape: tuple[int, int, int]
 
     def make(self, seed=0, perturbation=0.03, dtype=torch.float64):
@@ -36,6 +37,11 @@ class Case:
                 parameter += perturbation * torch.randn(parameter.shape, generator=generator).to(dtype)
         return model
 
+    @property
+    def dtype(self):
+        """In which the architecture trains."""
+        return {"glow": torch.float32, "tied_flow": torch.float64}[self.config.architecture]
+
 
 def images(number, shape, seed=0, dtype=torch.float64):
     """Dequantised images in [−0.5, 0.5)."""
@@ -47,11 +53,15 @@ CASES = {
     "glow, grey": Case(GlowConfig(blocks=2, steps=2, hidden_channels=6), (1, 8, 8)),
     "glow, RGB": Case(GlowConfig(blocks=2, steps=1, hidden_channels=5), (3, 4, 4)),
     "glow, one block, oblong": Case(GlowConfig(blocks=1, steps=2, hidden_channels=4), (1, 6, 2)),
+    "tied flow, grey": Case(TiedFlowConfig(steps=4, hidden_layers=2, hidden_features=9), (1, 4, 4)),
+    "tied flow, RGB, oblong": Case(TiedFlowConfig(steps=3, hidden_layers=1, hidden_features=7), (3, 3, 2)),
 }
+GLOWS = {name: case for name, case in CASES.items() if isinstance(case.config, GlowConfig)}
 # Parameters whose gradient is zero for every image, by construction: the top prior is a convolution of zeros.
-DEAD = {"glow": {"top.weight"}}
+DEAD = {"glow": {"top.weight"}, "tied_flow": set()}
 
 every_model = pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())
+every_glow = pytest.mark.parametrize("case", GLOWS.values(), ids=GLOWS.keys())
 
 
 def test_there_is_a_case_of_every_model():
@@ -114,7 +124,7 @@ def test_float32_is_close_to_float64(case):
     torch.testing.assert_close(case.make(dtype=torch.float32).log_prob(x.float()).double(), exact, rtol=1e-4, atol=1e-2)
 
 
-@every_model
+@every_glow
 def test_networks_may_compute_in_bfloat16_for_a_while(case):
     model, x = case.make(dtype=torch.float32), images(4, case.shape, dtype=torch.float32)
     exact = model.log_prob(x)
@@ -140,7 +150,7 @@ def test_samples_are_finite_and_depend_on_the_generator_alone(case):
 
 @every_model
 def test_saved_weights_load_to_the_same_log_prob_and_the_same_bytes(case, tmp_path):
-    model = case.make(dtype=torch.float32)
+    model = case.make(dtype=case.dtype)
     run = Run("digits", "name", case.config, TrainingConfig(), case.shape, 0, 1, "hash", {})
     metadata = {"checkpoint": {**vars(run.checkpoint(3, 99))}}
     save_tensors(tmp_path / "first.safetensors", WEIGHTS, model.state_dict(), run, metadata)
@@ -152,53 +162,84 @@ def test_saved_weights_load_to_the_same_log_prob_and_the_same_bytes(case, tmp_pa
     assert (tmp_path / "first.safetensors").read_bytes() == (tmp_path / "second.safetensors").read_bytes()
 
 
-# Glow ----------------------------------------------------------------------------------------------------------------
-
-
 def encode(model, x):
-    """x → the last latent, and the standardised latents that each split took out."""
+    """x → the last latent z, standardised by its prior, and the standardised latents that each split took out."""
+    if isinstance(model, TiedFlow):
+        return model.encode(x)[0], []
     taken = []
 
     def keep(split, inputs, output):
         z = inputs[0]
-        mean_and_logs = split.prior(z[:, : split.kept])
-        mean, logs = mean_and_logs[:, 0::2], mean_and_logs[:, 1::2]
-        taken.append((z[:, split.kept :] - mean) * torch.exp(-logs))
+        taken.append(standardised(z[:, split.kept :], split.prior(z[:, : split.kept])))
 
     hooks = [block.split.register_forward_hook(keep) for block in model.blocks if block.split is not None]
     z, _ = model.encode(x)
     for hook in hooks:
         hook.remove()
-    return z, taken
+    return standardised(z, top_prior(model, z)), taken
+
+
+def decode(model, z, taken):
+    """The inverse of encode."""
+    if isinstance(model, TiedFlow):
+        return model.decode(z)
+    prior = top_prior(model, z)
+    return model.decode(prior[:, 0::2] + torch.exp(prior[:, 1::2]) * z, taken)
+
+
+def standardised(z, prior):
+    """z (N, C, H, W) with the means and log-deviations in prior (N or 1, 2C, H, W) taken off."""
+    return (z - prior[:, 0::2]) * torch.exp(-prior[:, 1::2])
+
+
+def top_prior(model, z):
+    return model.top(z.new_zeros(1, 2 * z.shape[1], *z.shape[2:]))
+
+
+PRIORS = {
+    "glow": lambda z: torch.distributions.Normal(0.0, 1.0).log_prob(z),
+    "tied_flow": lambda z: -F.softplus(z, threshold=50) - F.softplus(-z, threshold=50),
+}
 
 
 @every_model
 def test_inverse_of_forward_is_the_identity(case):
     model, x = case.make(), images(3, case.shape)
     with torch.no_grad():
-        z, noise = encode(model, x)
-        torch.testing.assert_close(model.decode(z, noise), x, rtol=1e-9, atol=1e-9)
-        z_again, noise_again = encode(model, model.decode(z, noise))
-    torch.testing.assert_close([z_again, *noise_again], [z, *noise], rtol=1e-8, atol=1e-8)
+        z, taken = encode(model, x)
+        torch.testing.assert_close(decode(model, z, taken), x, rtol=1e-9, atol=1e-9)
+        z_again, taken_again = encode(model, decode(model, z, taken))
+    torch.testing.assert_close([z_again, *taken_again], [z, *taken], rtol=1e-8, atol=1e-8)
 
 
 @every_model
 @pytest.mark.parametrize("seed", range(3))
 def test_log_prob_is_the_latents_density_times_the_jacobian(case, seed):
-    """log p(x) = log N(latents) + log |det ∂ latents / ∂ x| − D log 256, the latents standardised."""
+    """log p(x) = log prior(latents) + log |det ∂ latents / ∂ x| − D log 256, the latents standardised."""
     model, x = case.make(seed, 0.03), images(1, case.shape, seed)
 
     def latents(image):
-        z, noise = encode(model, image.reshape(1, *case.shape))
-        prior = model.top(z.new_zeros(1, 2 * z.shape[1], *z.shape[2:]))
-        noise.append((z - prior[:, 0::2]) * torch.exp(-prior[:, 1::2]))
-        return torch.cat([part.flatten() for part in noise])
+        z, taken = encode(model, image.reshape(1, *case.shape))
+        return torch.cat([part.flatten() for part in [*taken, z]])
 
     flat = x.flatten()
     _, log_det = torch.linalg.slogdet(jacrev(latents)(flat))
-    normal = torch.distributions.Normal(0.0, 1.0).log_prob(latents(flat)).sum()
-    expected = normal + log_det - model.dimensions * math.log(256)
+    expected = PRIORS[case.config.architecture](latents(flat)).sum() + log_det - model.dimensions * math.log(256)
     torch.testing.assert_close(model.log_prob(x)[0], expected, rtol=1e-9, atol=1e-8)
+
+
+@every_model
+def test_the_latent_is_that_of_the_log_prob(case):
+    model, x = case.make(), images(3, case.shape)
+    log_prob, z = model.log_prob_and_latent(x)
+    assert torch.equal(log_prob, model.log_prob(x))
+    assert torch.equal(z, model.encode(x)[0])
+    value, again = model.objective(x, "sum_z")
+    assert torch.equal(again, log_prob)
+    torch.testing.assert_close(value, z.sum(dim=(1, 2, 3)))
+
+
+# Glow ----------------------------------------------------------------------------------------------------------------
 
 
 def test_the_density_integrates_to_one():
@@ -219,7 +260,7 @@ def test_the_density_integrates_to_one():
     assert abs(weights.mean() - 1) < 4 * error
 
 
-@every_model
+@every_glow
 def test_every_actnorm_puts_out_mean_zero_and_variance_one_after_initialisation(case):
     x = images(64, case.shape)
     model = make_model(case.config, case.shape, torch.Generator().manual_seed(0)).double()
@@ -335,3 +376,60 @@ def test_unsqueeze_undoes_squeeze_and_squares_become_channels():
 def test_bits_per_dim_of_uniform_noise_is_eight():
     log_prob = torch.tensor([-784 * math.log(256)])
     np.testing.assert_allclose(bits_per_dim(log_prob, 784), 8.0)
+
+
+# Tied flow -----------------------------------------------------------------------------------------------------------
+
+
+def plain_tied_log_prob(model, x):
+    """The released code's model, operation by operation, without the constant 1 that it adds at every step."""
+    z, total = x + 0.5, torch.zeros(len(x), dtype=x.dtype)
+    weight, bias = model.rescaling.weight.view(1, -1, 1, 1), model.rescaling.bias.view(1, -1, 1, 1)
+    positions = x.shape[2] * x.shape[3]
+    for step in range(model.steps):
+        z = weight * z + bias
+        z = torch.einsum("ij,njhw->nihw", model.mixing.weight, z)
+        total = total + positions * (
+            torch.log(torch.abs(weight)).sum() + torch.log(torch.abs(torch.det(model.mixing.weight)))
+        )
+        flat = z.flatten(1)
+        kept = torch.tensor([float(place % 2 == step % 2) for place in range(flat.shape[1])], dtype=x.dtype)
+        s, t = torch.tanh(model.coupling.scale(kept * flat)), model.coupling.shift(kept * flat)
+        total = total + ((1 - kept) * s).sum(dim=1)
+        z = (kept * flat + (1 - kept) * ((1 - kept) * flat * torch.exp(s) + t)).reshape(x.shape)
+    logistic = z - 2 * torch.log(1 + torch.exp(z))
+    return total + logistic.sum(dim=(1, 2, 3)) - x[0].numel() * math.log(256)
+
+
+@pytest.mark.parametrize("steps", [1, 2, 5])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_the_tied_flow_equals_the_plain_one(steps, channels):
+    case = Case(TiedFlowConfig(steps=steps, hidden_layers=3, hidden_features=6), (channels, 4, 3))
+    model, x = case.make(steps), images(3, case.shape)
+    torch.testing.assert_close(model.log_prob(x), plain_tied_log_prob(model, x), rtol=1e-11, atol=1e-10)
+
+
+def test_the_released_grey_model_has_its_size():
+    model = make_model(TiedFlowConfig(), (1, 28, 28), torch.Generator().manual_seed(0))
+    layers = [parameter for _, parameter in model.layers()]
+    assert (len(layers), sum(parameter.numel() for parameter in layers)) == (51, 23_159_571)
+    assert {parameter.dtype for parameter in layers} == {torch.float64}
+    assert model.log_prob(torch.zeros(2, 1, 28, 28)).dtype == torch.float64
+
+
+def test_a_tied_flow_follows_from_its_generator_alone():
+    config = TiedFlowConfig(steps=2, hidden_layers=1, hidden_features=4)
+    state = torch.random.get_rng_state()
+    first, again, other = (make_model(config, (1, 2, 2), torch.Generator().manual_seed(s)) for s in (0, 0, 1))
+    assert torch.equal(torch.random.get_rng_state(), state)
+    for (name, parameter), (_, same), (_, different) in zip(
+        first.layers(), again.layers(), other.layers(), strict=True
+    ):
+        assert torch.equal(parameter, same)
+        assert name == "rescaling.bias" or not torch.equal(parameter, different)
+
+
+def test_networks_of_a_tied_flow_have_no_precision_of_their_own():
+    model = make_model(TiedFlowConfig(steps=1, hidden_features=2), (1, 2, 2), torch.Generator())
+    with pytest.raises(ValueError, match="TiedFlow has no networks apart"), model.networks_in(torch.bfloat16):
+        pass

@@ -17,11 +17,19 @@ from immature_ood import runtime, training
 from immature_ood.checkpoints import STATE, Run, load_tensors
 from immature_ood.models import bits_per_dim
 from immature_ood.storage import StorageError
-from immature_ood.study import GlowConfig, TrainingConfig
+from immature_ood.study import AugmentationConfig, GlowConfig, TiedFlowConfig, TrainingConfig
 
 SHAPE = (1, 4, 4)
 OPTIONS = TrainingConfig(batch_size=16, learning_rate=1e-2, samples=4)
 RUN = Run("digits", "glow", GlowConfig(blocks=1, steps=1, hidden_channels=4), OPTIONS, SHAPE, 0, 1, "hash", {"a": "1"})
+AUGMENTED = replace(RUN, augmentation=AugmentationConfig(translation=0.3, flip=True))
+TIED = replace(
+    RUN,
+    model=TiedFlowConfig(steps=3, hidden_layers=2, hidden_features=8),
+    training=OPTIONS.model_copy(
+        update={"optimizer": "adamw", "dequantisation": "none", "learning_rate": 1e-3, "weight_decay": 1e-4}
+    ),
+)
 FILES = ("weights.safetensors", "state.safetensors")
 
 
@@ -51,12 +59,18 @@ def same_bytes(first, second):
 
 
 @pytest.mark.parametrize(
-    "options",
-    [{}, {"gradient_clip": 0.5, "warmup_epochs": 3}, {"precision": "bf16-coupling"}],
-    ids=["plain", "clip, warm-up", "bf16"],
+    "run",
+    [
+        RUN,
+        with_options(gradient_clip=0.5, warmup_epochs=3),
+        with_options(precision="bf16-coupling"),
+        with_options(optimizer="adamw", dequantisation="none"),
+        AUGMENTED,
+        TIED,
+    ],
+    ids=["plain", "clip, warm-up", "bf16", "AdamW, no noise", "augmented", "tied flow"],
 )
-def test_a_chain_of_jobs_makes_the_bytes_of_one_job(tmp_path, options):
-    run = with_options(**options)
+def test_a_chain_of_jobs_makes_the_bytes_of_one_job(tmp_path, run):
     train(tmp_path / "chain", 0, 1, 4, run=run)
     train(tmp_path / "once", 4, run=run)
     assert same_bytes(tmp_path / "chain/4", tmp_path / "once/4")
@@ -94,11 +108,12 @@ def test_a_run_that_was_cut_goes_on_to_the_same_bytes(tmp_path, epoch):
     assert [json.loads(line)["epoch"] for line in log] == [0, 1, 2, 3, 4]
 
 
+@pytest.mark.parametrize("run", [RUN, AUGMENTED, TIED], ids=["plain", "augmented", "tied flow"])
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 @pytest.mark.parametrize("steps", [1, 6, 8])
-def test_a_signal_stops_after_the_step_and_the_next_run_goes_on_there(tmp_path, monkeypatch, number, steps):
+def test_a_signal_stops_after_the_step_and_the_next_run_goes_on_there(tmp_path, monkeypatch, number, steps, run):
     """Four steps an epoch: a signal during the first, in the middle of, and in the last step of an epoch."""
-    train(tmp_path, 1)
+    train(tmp_path, 1, run=run)
     done = []
     step = training._step
 
@@ -112,7 +127,7 @@ def test_a_signal_stops_after_the_step_and_the_next_run_goes_on_there(tmp_path, 
     before = signal.getsignal(number)
 
     def go_on():
-        state = training.restore(RUN, tmp_path / "1")
+        state = training.restore(run, tmp_path / "1")
         return training.train(state, 3, pixels(), pixels(30, seed=1), tmp_path / "scratch")
 
     if steps < 8:
@@ -122,7 +137,7 @@ def test_a_signal_stops_after_the_step_and_the_next_run_goes_on_there(tmp_path, 
     state = go_on()
     assert done == list(range(4, 12))  # every step once, whoever made it
     training.save(state, tmp_path / "3")
-    train(tmp_path / "whole", 1, 3)
+    train(tmp_path / "whole", 1, 3, run=run)
     assert same_bytes(tmp_path / "3", tmp_path / "whole/3")
     assert without_times((tmp_path / "3/log.jsonl").read_bytes()) == without_times(
         (tmp_path / "whole/3/log.jsonl").read_bytes()
@@ -154,6 +169,7 @@ def test_a_damaged_scratch_state_is_not_used(tmp_path):
         ("threads", 2),
         ("train_sha256", "other"),
         ("source", {"a": "2"}),
+        ("augmentation", AugmentationConfig(flip=True)),
     ],
 )
 def test_the_state_of_another_run_is_refused_by_the_field_that_differs(tmp_path, field, value):
@@ -244,6 +260,55 @@ def test_weight_decay_shrinks_the_weights():
             training.train_epoch(state, torch.from_numpy(pixels()))
         lengths.append(state.model.blocks[0].steps[0].coupling.first.weight.norm().item())
     assert lengths[1] < lengths[0]
+
+
+@pytest.mark.parametrize(("name", "kind"), [("adamax", torch.optim.Adamax), ("adamw", torch.optim.AdamW)])
+def test_the_study_chooses_the_optimiser(name, kind):
+    state = training.start(with_options(optimizer=name, weight_decay=0.25, warmup_epochs=0), pixels())
+    assert isinstance(state.optimizer, kind)
+    (group,) = state.optimizer.param_groups
+    assert (group["lr"], group["weight_decay"], group["foreach"]) == (1e-2, 0.25, True)
+
+
+def seen_images(monkeypatch, run, number=70):
+    """The x of every step of two epochs, and of the initialisation."""
+    seen = []
+    step = training._step
+    monkeypatch.setattr(training, "_step", lambda state, x, **o: seen.append(x.clone()) or step(state, x, **o))
+    kind = type(training.start(run, pixels(number)).model)
+    monkeypatch.setattr(kind, "initialise", lambda model, x: seen.append(x.clone()))
+    state = training.start(run, pixels(number))
+    for _ in range(2):
+        training.train_epoch(state, torch.from_numpy(pixels(number)))
+    return seen
+
+
+def test_without_dequantisation_the_model_sees_the_pixels(monkeypatch, tmp_path):
+    run = with_options(dequantisation="none")
+    originals = {image.tobytes() for image in pixels()}
+    for x in seen_images(monkeypatch, run):
+        levels = (x + 0.5) * 256
+        assert {image.numpy().astype(np.uint8).tobytes() for image in levels} <= originals
+        assert torch.equal(levels, levels.round())
+    state = train(tmp_path, 0, run=run)
+    fit_x = torch.from_numpy(pixels(30, seed=1)).float() / 256 - 0.5
+    assert state.log[0]["fit_bits_per_dim"] == training.mean_bits_per_dim(state.model, fit_x)
+
+
+def test_training_images_are_augmented_and_fit_images_are_not(monkeypatch, tmp_path):
+    """Without noise, so that images can be told: most are seen changed, and in the next epoch changed otherwise."""
+    run = replace(with_options(dequantisation="none"), augmentation=AUGMENTED.augmentation)
+    originals = {image.tobytes() for image in pixels()}
+    changed = []
+    for x in seen_images(monkeypatch, run):
+        batch = {image.numpy().astype(np.uint8).tobytes() for image in (x + 0.5) * 256}
+        changed.append(batch - originals)
+    assert all(changed)
+    first, second = set.union(*changed[1:5]), set.union(*changed[5:])
+    assert len(first & second) < len(first) / 4 < 16  # of 64 images, and 18 ways to change one
+    state = train(tmp_path, 0, run=run)
+    fit_x = torch.from_numpy(pixels(30, seed=1)).float() / 256 - 0.5
+    assert state.log[0]["fit_bits_per_dim"] == training.mean_bits_per_dim(state.model, fit_x)
 
 
 def test_training_fits_and_the_log_says_so(tmp_path):

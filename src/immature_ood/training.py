@@ -19,13 +19,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from immature_ood.augmentation import augment
 from immature_ood.checkpoints import STATE, WEIGHTS, Run, load_tensors, save_tensors
-from immature_ood.dequantisation import dequantise, derive_seed, fixed_noise, training_noise
+from immature_ood.dequantisation import dequantise, derive_seed, fixed_noise, no_noise, quantise, training_noise
 from immature_ood.models import DensityModel, bits_per_dim, make_model
 from immature_ood.progress import progress
 from immature_ood.provenance import CheckpointId, versions
 from immature_ood.runtime import fits
 from immature_ood.storage import StorageError, read_json_lines, write_array, write_bytes, write_json
+from immature_ood.study import AugmentationConfig
 
 __all__ = [
     "TrainingDiverged",
@@ -42,6 +44,7 @@ __all__ = [
 
 CPU = torch.device("cpu")
 EVALUATION_CHUNK = 250  # images a forward pass outside training
+OPTIMIZERS = {"adamax": torch.optim.Adamax, "adamw": torch.optim.AdamW}
 SAMPLE_TEMPERATURE = 0.7  # of the images drawn to be looked at, as Kingma & Dhariwal draw theirs
 
 
@@ -96,8 +99,7 @@ def start(run: Run, pixels: np.ndarray, device: torch.device = CPU) -> TrainingS
     """Epoch 0: weights drawn from the run's seed, actnorms initialised on a batch of pixels (N, C, H, W) uint8."""
     state = _blank(run, device)
     order = _order(run, 0, len(pixels))[: max(256, run.training.batch_size)]
-    batch = torch.from_numpy(pixels[order])
-    state.model.initialise(dequantise(batch, training_noise(batch.shape, run.seed, 0, 0)).to(device))
+    state.model.initialise(_prepared(state, torch.from_numpy(pixels[order]), 0, 0))
     return state
 
 
@@ -118,7 +120,7 @@ def train(
     pixels_tensor = torch.from_numpy(np.array(pixels))
     if fits(pixels_tensor.nbytes, state.device):
         pixels_tensor = pixels_tensor.to(state.device)
-    fit_x = dequantise(torch.from_numpy(np.array(fit_pixels)), fixed_noise(fit_pixels, state.run.id_dataset))
+    fit_x = _fit_images(state.run, fit_pixels)
     with _alone(scratch, state.run.key) as file, _signals() as received:
         state = _resume(file, state, until)
         label = f"{state.run.id_dataset} {state.run.model_name} seed={state.run.seed}"
@@ -160,9 +162,7 @@ def train_epoch(state: TrainingState, pixels: Tensor, received: Sequence[int] = 
                 raise TrainingInterrupted(
                     f"{name} in epoch {state.epoch + 1}, {index} of {len(batches)} steps done; run again to go on there"
                 )
-            images = pixels[batch.to(pixels.device)]
-            noise = training_noise(images.shape, run.seed, state.epoch + 1, index)
-            x = dequantise(images.to(state.device), noise.to(state.device))
+            x = _prepared(state, pixels[batch.to(pixels.device)], state.epoch + 1, index)
             state.losses.append(_step(state, x, log_prob=log_prob, steps_per_epoch=len(batches)))
             state.seconds = time.perf_counter() - began
     losses, seconds, state.losses, state.seconds = state.losses, state.seconds, [], 0.0
@@ -189,7 +189,7 @@ def draw_samples(state: TrainingState) -> np.ndarray:
     """Images drawn from the model, the same latent noise at every epoch: (samples, C, H, W) uint8."""
     generator = torch.Generator().manual_seed(derive_seed("samples", state.run.seed))
     x = state.model.sample(state.run.training.samples, generator, SAMPLE_TEMPERATURE)
-    return torch.floor((torch.nan_to_num(x) + 0.5) * 256).clamp(0, 255).to(torch.uint8).cpu().numpy()
+    return quantise(x).cpu().numpy()
 
 
 def save(state: TrainingState, folder: Path) -> None:
@@ -238,10 +238,28 @@ def _blank(run: Run, device: torch.device) -> TrainingState:
     model = make_model(run.model, run.shape, generator)
     model = model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     options = run.training
-    optimizer = torch.optim.Adamax(
+    optimizer = OPTIMIZERS[options.optimizer](
         model.parameters(), lr=options.learning_rate, weight_decay=options.weight_decay, foreach=True
     )
     return TrainingState(run, model, optimizer)
+
+
+def _prepared(state: TrainingState, images: Tensor, epoch: int, index: int) -> Tensor:
+    """Training images (N, C, H, W) uint8 → x as the model takes it: augmented and dequantised, where the model is."""
+    run = state.run
+    key = (run.seed, epoch, index)
+    if run.augmentation != AugmentationConfig():
+        images = augment(images, run.augmentation, *key)
+    uniform = run.training.dequantisation == "uniform"
+    noise = training_noise(images.shape, *key) if uniform else no_noise(images.shape)
+    return dequantise(images.to(state.device), noise.to(state.device))
+
+
+def _fit_images(run: Run, pixels: np.ndarray) -> Tensor:
+    """Held-out images (N, C, H, W) uint8 → x: never augmented, and with the same noise at every epoch."""
+    uniform = run.training.dequantisation == "uniform"
+    noise = fixed_noise(pixels, run.id_dataset) if uniform else no_noise(pixels.shape)
+    return dequantise(torch.from_numpy(np.array(pixels)), noise)
 
 
 def _order(run: Run, epoch: int, images: int) -> Tensor:

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from immature_ood.dequantisation import dequantise, fixed_noise
+from immature_ood.dequantisation import dequantise, fixed_noise, fresh_noise, no_noise
 from immature_ood.features import Features
 from immature_ood.gradients.closed_form import ClosedForm, uncovered
 from immature_ood.gradients.generic import Generic
@@ -83,6 +83,8 @@ def extract(
     on_chunk: Callable[[int], None] = lambda images: None,
     engine: str | None = None,
     objective: str = "log_prob",
+    noise: str = "fixed",
+    noise_key: Sequence[object] = (),
 ) -> list[Features]:
     """The features of pixels (N, C, H, W) uint8, one entry a batch size.
 
@@ -91,6 +93,8 @@ def extract(
     By default 100, on a GPU as many as fit. Where the device has not the memory for them, it is halved.
     `on_chunk` is told the number of images done.
     engine, objective: see make_engine.
+    noise: of dequantisation. "fixed" is that of the image, alike at every checkpoint; "fresh" follows from the data
+    set, the split, the image's place and noise_key, which names the checkpoint; "none" is none.
     """
     norms_of, place = make_engine(model, engine, objective), next(model.parameters())
     parts: dict[int, list[LayerNorms]] = {b: [] for b in batch_sizes}
@@ -99,7 +103,13 @@ def extract(
 
     def dequantised(stop: int) -> Tensor:
         images = np.array(pixels[start : min(stop, used)])
-        return dequantise(torch.from_numpy(images), fixed_noise(images, dataset)).to(place)
+        if noise == "fixed":
+            drawn = fixed_noise(images, dataset)
+        elif noise == "fresh":
+            drawn = fresh_noise(images.shape, dataset, split, *noise_key, first=start)
+        else:
+            drawn = no_noise(images.shape)
+        return dequantise(torch.from_numpy(images), drawn).to(place)
 
     chunk = chunk or _chunk(norms_of, dequantised(together), batch_sizes)
     while start < used:
