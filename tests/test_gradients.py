@@ -280,6 +280,25 @@ def test_nothing_but_norms_is_kept():
     assert sum(tensor.numel() for tensor in tensors) == 4 * layers
 
 
+@pytest.mark.parametrize(
+    ("engine", "sizes", "fit", "expected"),
+    [
+        ("closed-form", [1, 5], 1, [100, 5]),  # holds none
+        ("closed-form", [2, 7], 1, [98]),  # 7 images do not fill a group of each size
+        ("generic", [1, 5], 1000, [100, 5]),
+        ("generic", [1, 5], 17, [15] * 7),
+        ("generic", [1, 5], 0, [5] * 21),  # never less than one group
+    ],
+)
+def test_by_default_as_many_images_are_worked_on_as_memory_allows(monkeypatch, engine, sizes, fit, expected):
+    """fit: of how many images the gradients fit into the memory."""
+    model, done = glow(blocks=1, steps=1, hidden=1, shape=(1, 2, 2), dtype=torch.float32), []
+    memory = fit * sum(parameter.nbytes for _, parameter in model.layers())
+    monkeypatch.setattr("immature_ood.gradients.CPU_MEMORY", memory)
+    extract(model, np.zeros((105, 1, 2, 2), np.uint8), "noise", "test", sizes, on_chunk=done.append, engine=engine)
+    assert done == expected
+
+
 @pytest.mark.parametrize("fits", [7, 2])
 def test_a_chunk_that_does_not_fit_is_halved(monkeypatch, fits):
     """An engine that runs out of memory above some number of images stands for a small device."""

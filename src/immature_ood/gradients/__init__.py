@@ -20,6 +20,7 @@ __all__ = ["ENGINES", "Engine", "LayerNorms", "extract", "layer_norms", "make_en
 
 
 CPU_CHUNK = 100  # images: more are no faster
+CPU_MEMORY = 2**30  # bytes, of the gradients that an engine holds at once
 GPU_SHARE = 0.7  # of the free memory
 LARGEST_CHUNK = 1000  # images: more are no faster on a GPU either
 
@@ -37,7 +38,13 @@ class LayerNorms:
 
 
 class Engine(Protocol):
-    """Squared gradient norms of one model's layers, and log p."""
+    """Squared gradient norms of one model's layers, and log p.
+
+    gradient_bytes: of the gradients that are held at once, for each image.
+    """
+
+    @property
+    def gradient_bytes(self) -> int: ...
 
     def __call__(self, x: Tensor, batch_sizes: Sequence[int]) -> tuple[dict[int, Tensor], Tensor]:
         """x (N, C, H, W) → squared norms (N / b, layers) for each b, and log p (N,) in nats."""
@@ -90,7 +97,8 @@ def extract(
 
     A remainder that does not fill a group of every size is left out: `Features.images` tells which were used.
     chunk: images worked on at once, a multiple of every batch size; it changes memory, and results only by rounding.
-    By default 100, on a GPU as many as fit. Where the device has not the memory for them, it is halved.
+    By default 100, or fewer where gradients would fill more than 1 GiB; on a GPU as many as fit. Where the device has
+    not the memory for them, it is halved.
     `on_chunk` is told the number of images done.
     engine, objective: see make_engine.
     noise: of dequantisation. "fixed" is that of the image, alike at every checkpoint; "fresh" follows from the data
@@ -132,7 +140,7 @@ def extract(
 def _chunk(engine: Engine, x: Tensor, batch_sizes: Sequence[int]) -> int:
     """How many images to work on at once: on a GPU as many as fit, judged by x, one group of every size."""
     together = math.lcm(*batch_sizes)
-    images = CPU_CHUNK
+    images = min(CPU_CHUNK, CPU_MEMORY // max(engine.gradient_bytes, 1))
     if x.device.type == "cuda" and len(x):
         engine(x, batch_sizes)  # once for what is allocated but once, such as cuBLAS's workspace
         torch.cuda.reset_peak_memory_stats(x.device)

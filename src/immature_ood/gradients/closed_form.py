@@ -39,6 +39,8 @@ class ClosedForm:
     Raises ValueError if the model has a layer without a closed form, RuntimeError if it uses one twice.
     """
 
+    gradient_bytes = 0  # held of each image: none of all layers at once
+
     def __init__(self, model: DensityModel, objective: str = "log_prob") -> None:
         self._objective = objective
         if without := uncovered(model):

@@ -22,6 +22,11 @@ class Generic:
     def __init__(self, model: DensityModel, objective: str = "log_prob") -> None:
         self._model = _Objective(model, objective)
 
+    @property
+    def gradient_bytes(self) -> int:
+        """Held of each image: one number a parameter."""
+        return sum(parameter.nbytes for _, parameter in self._model.model.layers())
+
     def __call__(self, x: Tensor, batch_sizes: Sequence[int]) -> tuple[dict[int, Tensor], Tensor]:
         parameters = {f"model.{name}": parameter.detach() for name, parameter in self._model.model.layers()}
         of_image = grad_and_value(self._objective, has_aux=True)
