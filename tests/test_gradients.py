@@ -16,9 +16,9 @@ from immature_ood.gradients import ENGINES, extract, layer_norms, make_engine
 from immature_ood.gradients.closed_form import ClosedForm
 from immature_ood.gradients.generic import Generic
 from immature_ood.gradients.norms import Outer, squared_norms
-from immature_ood.models import DensityModel
+from immature_ood.models import DensityModel, make_model
 from immature_ood.models.glow import make
-from immature_ood.study import GlowConfig
+from immature_ood.study import GlowConfig, TiedFlowConfig
 
 SHAPE = (3, 8, 8)
 ROUNDING = 1e-5  # relative, of a squared norm in float32; at most 2.4e-6 was seen on models of this size
@@ -33,6 +33,15 @@ def glow(*, blocks=2, steps=2, hidden=8, shape=SHAPE, perturbation=0.05, dtype=t
             parameter.add_(perturbation * torch.randn(parameter.shape, generator=generator))
     model.initialise(images(8, shape, torch.float32, seed))
     return model.to(dtype)
+
+
+def tied_flow(steps=3, hidden_layers=2, hidden=7, shape=SHAPE, seed=0):
+    """A tied flow whose zero bias is perturbed."""
+    generator = torch.Generator().manual_seed(seed)
+    config = TiedFlowConfig(steps=steps, hidden_layers=hidden_layers, hidden_features=hidden)
+    model = make_model(config, shape, generator)
+    nn.init.normal_(model.rescaling.bias, std=0.1, generator=generator)
+    return model
 
 
 def images(number, shape=SHAPE, dtype=torch.float64, seed=1):
@@ -82,6 +91,23 @@ class Twice(Toy):
         return self.glow.log_prob(x) + self.glow.log_prob(-x)
 
 
+class Linears(Toy):
+    """A linear layer on every row of an image, used three times."""
+
+    def __init__(self, shape, call=lambda layer, x: layer(x), bias=True):
+        super().__init__(shape)
+        self.layer = nn.utils.skip_init(nn.Linear, shape[2], shape[2], bias=bias, dtype=torch.float64)
+        generator = torch.Generator().manual_seed(0)
+        for parameter in self.parameters():
+            nn.init.normal_(parameter, generator=generator)
+        self.call = call
+
+    def log_prob(self, x):
+        for _ in range(3):
+            x = torch.tanh(self.call(self.layer, x))
+        return x.sum(dim=(1, 2, 3))
+
+
 class Unfinished(Twice):
     """A density that fails once its layers have been used."""
 
@@ -110,6 +136,51 @@ def test_norms_are_those_of_the_loop(engine, blocks, steps, hidden, channels, he
     for b in (1, 2, 5):
         torch.testing.assert_close(norms[b].squared, loop(model, x, b, objective), rtol=1e-9, atol=1e-24)
         torch.testing.assert_close(norms[b].log_prob, model.log_prob(x).reshape(-1, b).mean(dim=1))
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@settings(max_examples=12, deadline=None)
+@given(
+    steps=st.integers(1, 6),
+    hidden_layers=st.integers(1, 3),
+    hidden=st.integers(1, 20),
+    shape=st.tuples(st.sampled_from([1, 3]), st.integers(1, 4), st.integers(2, 4)),
+    seed=st.integers(0, 99),
+    objective=st.sampled_from(["log_prob", "sum_z"]),
+)
+def test_norms_of_tied_weights_are_those_of_the_loop(engine, steps, hidden_layers, hidden, shape, seed, objective):
+    model, x = tied_flow(steps, hidden_layers, hidden, shape, seed), images(10, shape, seed=seed)
+    norms = layer_norms(model, x, [1, 2, 5], engine, objective)
+    for b in (1, 2, 5):
+        torch.testing.assert_close(norms[b].squared, loop(model, x, b, objective), rtol=1e-9, atol=1e-24)
+        torch.testing.assert_close(norms[b].log_prob, model.log_prob(x).reshape(-1, b).mean(dim=1))
+
+
+@pytest.mark.parametrize("kind", [Twice, Linears])
+@pytest.mark.parametrize("engine", ENGINES)
+def test_the_gradient_of_a_layer_is_the_sum_over_its_uses(engine, kind):
+    model, x = kind(SHAPE), images(10)
+    for b, norms in layer_norms(model, x, [1, 2, 5], engine).items():
+        torch.testing.assert_close(norms.squared, loop(model, x, b), rtol=1e-9, atol=1e-24)
+
+
+def test_a_use_that_the_objective_does_not_depend_on_adds_nothing():
+    """The first of two uses of a Glow counts; where none counts, the gradient is exactly zero."""
+
+    class Once(Twice):
+        def log_prob(self, x):
+            self.glow.log_prob(-x)
+            return self.glow.log_prob(x)
+
+    class Never(Twice):
+        def log_prob(self, x):
+            self.glow.log_prob(x)
+            return x.square().sum(dim=(1, 2, 3)).requires_grad_()
+
+    x = images(4)
+    once, alone = layer_norms(Once(SHAPE), x, [2])[2], layer_norms(glow(), x, [2])[2]
+    torch.testing.assert_close(once.squared, alone.squared, rtol=1e-12, atol=0)
+    assert not layer_norms(Never(SHAPE), x, [2])[2].squared.any()
 
 
 @pytest.mark.parametrize("engine", ENGINES)
@@ -185,6 +256,7 @@ def test_it_works_where_gradients_are_off(engine):
 
 def test_the_engine_follows_from_the_model():
     assert isinstance(make_engine(glow()), ClosedForm)
+    assert isinstance(make_engine(tied_flow()), ClosedForm)
     affine, x = Affine(SHAPE).double(), images(4)
     assert isinstance(make_engine(affine), Generic)
     torch.testing.assert_close(layer_norms(affine, x, [2])[2].squared, loop(affine, x, 2))
@@ -202,17 +274,29 @@ def test_an_engine_that_does_not_fit_is_refused(model, engine, message):
         make_engine(model, engine)
 
 
-def test_a_layer_used_twice_is_refused():
-    with pytest.raises(RuntimeError, match=r"glow\.blocks\.0\.steps\.0, which log_prob uses twice"):
-        layer_norms(Twice(SHAPE), images(2), [1])
+def test_a_model_that_goes_around_a_module_is_refused():
+    """Where a module's weights are used without it, or it sees an image in several rows, its gradients are not seen."""
+    for model, message in (
+        (Linears(SHAPE, lambda layer, x: x @ layer.weight.mT + layer.bias), "the model does not call layer"),
+        (Linears(SHAPE, lambda layer, x: layer(x.repeat(3, 1, 1, 1))), "layer is given 6 inputs for 2 images"),
+    ):
+        with pytest.raises(RuntimeError, match=message):
+            layer_norms(model, images(2), [1], "closed-form")
+        assert not any(module._forward_hooks or module._forward_pre_hooks for module in model.modules())
 
 
-def test_tied_layers_have_no_closed_form():
+def test_parameters_that_two_modules_share_have_no_closed_form():
     model, x = glow(), images(2)
     first, second = (model.blocks[0].steps[i].coupling for i in range(2))
     first.second.weight = second.second.weight
     assert isinstance(make_engine(model), Generic)
     torch.testing.assert_close(layer_norms(model, x, [1])[1].squared, loop(model, x, 1), rtol=1e-9, atol=0)
+
+
+def test_a_linear_layer_without_bias_has_no_closed_form():
+    model, x = Linears(SHAPE, bias=False), images(4)
+    assert isinstance(make_engine(model), Generic)
+    torch.testing.assert_close(layer_norms(model, x, [2])[2].squared, loop(model, x, 2))
 
 
 def test_groups_that_do_not_fill_are_refused():
@@ -267,9 +351,9 @@ def test_extract_names_layers_and_images():
     np.testing.assert_allclose(features[1].log_prob.reshape(-1, 5).mean(axis=1), features[5].log_prob, rtol=1e-6)
 
 
-def test_nothing_but_norms_is_kept():
+@pytest.mark.parametrize("model", [glow(), tied_flow()], ids=["glow", "tied flow"])
+def test_nothing_but_norms_is_kept(model):
     """All that outlives a pass is images × layers numbers, whatever the engine was given."""
-    model = glow()
     engine = make_engine(model, "closed-form")
     engine(images(4), [1])
     kept = [value for value in vars(engine._pass).values() if isinstance(value, list | dict)]

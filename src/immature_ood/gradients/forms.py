@@ -2,6 +2,7 @@
 
 One entry a layer type. Throughout, for the images one by one: a is the layer's input, y its output, g = ∂ log p / ∂y,
 p runs over the P = H·W positions, s = Σ_p g, ⊙ is taken per channel. The gradients are those of log p, not of a loss.
+They are of one use of the layer; where there are several, as in a tied flow, their sum is the gradient.
 """
 
 from collections.abc import Callable
@@ -14,13 +15,15 @@ from torch import Tensor, nn
 
 from immature_ood.gradients.norms import Gradient, Outer
 from immature_ood.models.glow import ZERO_CONV_SCALE, FlowStep, InvertibleConv, NormalisedConv, ZeroConv
+from immature_ood.models.tied_flow import Mixing, Rescaling
 
 __all__ = ["FORMS", "Form", "Seen", "closed_form"]
 
 
 @dataclass(frozen=True)
 class Seen:
-    """What one layer saw of N images: input a (N, C_in, H, W), output y and g = ∂ objective / ∂y (N, C_out, H, W).
+    """What one use of a layer saw of N images: input a (N, C_in, H, W), output y and g = ∂ objective / ∂y, both
+    (N, C_out, H, W); of a linear layer (N, ..., features).
 
     log_det: ∂ objective / ∂ log-determinant, 1 of log p and 0 of the sum of the latents.
     """
@@ -104,6 +107,27 @@ def flow_step(step: FlowStep, seen: Seen) -> tuple[Gradient, ...]:
         torch.diagonal(of_upper, dim1=1, dim2=2) * torch.diagonal(upper) + volume,
         torch.triu(of_upper, 1),
     )
+
+
+@closed_form(nn.Linear, "weight", "bias")
+def linear(layer: nn.Linear, seen: Seen) -> tuple[Gradient, ...]:
+    """y = W a + bias, a (N, ..., features), p running over what is between: the gradients are Σ_p g aᵀ and s."""
+    g, a = (x.reshape(len(x), -1, x.shape[-1]) for x in (seen.g, seen.a))
+    return Outer(g, a), g.sum(dim=1)
+
+
+@closed_form(Rescaling, "weight", "bias")
+def rescaling(layer: Rescaling, seen: Seen) -> tuple[Gradient, ...]:
+    """y = w ⊙ a + bias, and log p has P·Σ log |w| too: the gradients are Σ_p g·a + P / w and s."""
+    volume = seen.g.shape[2] * seen.g.shape[3] * seen.log_det
+    return total(seen.g * seen.a) + volume / layer.weight, total(seen.g)
+
+
+@closed_form(Mixing, "weight")
+def mixing(layer: Mixing, seen: Seen) -> tuple[Gradient, ...]:
+    """y = V a, and log p has P·log |det V| too: the gradient is Σ_p g aᵀ + P V⁻ᵀ."""
+    volume = seen.g.shape[2] * seen.g.shape[3] * seen.log_det
+    return (positions(seen.g).mT @ positions(seen.a) + volume * torch.linalg.inv(layer.weight).mT,)
 
 
 def factors(mixing: InvertibleConv) -> tuple[Tensor, Tensor]:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from immature_ood.gradients.products import one_by_one, product, products
 
-__all__ = ["Gradient", "Outer", "group_norms", "squared_norms"]
+__all__ = ["Gradient", "Outer", "added", "group_norms", "squared_norms"]
 
 STRIPES = 2  # a symmetric Gram matrix is cut into
 GRAM_PENALTY = 1.2  # its products are smaller, and what is made of them is read more often
@@ -30,6 +30,21 @@ class Outer:
 
 
 Gradient = Tensor | Outer  # of N images for one parameter: as it is (N, ...), or as factors
+
+
+def added(gradients: Sequence[Gradient]) -> Gradient:
+    """The gradient of a parameter that is used several times, from those of its uses, all of one kind.
+
+    Σ_u Σ_p r_up c_upᵀ diag(scale) is one sum over the positions of all uses, side by side.
+    """
+    first, *others = gradients
+    if not others:
+        return first
+    if isinstance(first, Outer):
+        factors = [(use.rows, use.columns) for use in gradients if isinstance(use, Outer)]
+        rows, columns = (torch.cat(parts, dim=1) for parts in zip(*factors, strict=True))
+        return Outer(rows, columns, first.scale)
+    return torch.stack([use for use in gradients if isinstance(use, Tensor)]).sum(dim=0)
 
 
 def squared_norms(gradient: Gradient, batch_sizes: Sequence[int]) -> dict[int, Tensor]:
