@@ -43,6 +43,9 @@ def main(arguments: list[str]) -> None:
             print(json.dumps({"get": {"channel_priority": "strict"}}))
         case ["env", "create", *options]:
             asyncio.run(create(option(options, "--file"), option(options, "--prefix")))
+            # py-rattler's threads may outlive the work: about one ending of Python in fifteen crashed on them.
+            sys.stdout.flush()
+            os._exit(0)
         case ["list" | "clean" | "activate" | "deactivate", *_]:
             pass
         case _:
