@@ -119,6 +119,10 @@ class PublicGlow(nn.Module):
 
     def log_prob(self, x: Tensor, *, constants: bool = True) -> Tensor:
         """Log-density in nats, (N, C, H, W) → (N,); for constants see Step."""
+        return self.log_prob_and_latent(x, constants=constants)[0]
+
+    def log_prob_and_latent(self, x: Tensor, *, constants: bool = True) -> tuple[Tensor, Tensor]:
+        """log_prob (N,), and the last latent z (N, C, H, W)."""
         z, total = x, x.new_zeros(len(x)) - self.dimensions * math.log(256)
         for block in self.blocks:
             z = glow.squeeze(z)
@@ -130,7 +134,7 @@ class PublicGlow(nn.Module):
                 z, taken = z[:, :half], z[:, half:]
                 total = total + glow.gaussian_log_prob(taken, block.split.prior(z))
         zeros = z.new_zeros(len(z), 2 * z.shape[1], *z.shape[2:])
-        return total + glow.gaussian_log_prob(z, self.top(zeros))
+        return total + glow.gaussian_log_prob(z, self.top(zeros)), z
 
     def forward(self, x: Tensor) -> Tensor:
         """log p without the gradients of the constants: for peers, which must add them by hand."""
