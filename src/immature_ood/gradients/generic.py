@@ -16,7 +16,7 @@ class Generic:
     """The engine for one model and objective (see DensityModel.objective).
 
     Called with x (N, C, H, W) and batch sizes b: squared norms (N / b, layers) for each b, and log p (N,) in nats.
-    Holds the gradients of all N images at once: N × parameters numbers.
+    Holds the gradients of all N images at once: N × parameters numbers, and more where weights are used several times.
     """
 
     def __init__(self, model: DensityModel, objective: str = "log_prob") -> None:
