@@ -20,39 +20,66 @@ import requests
 from immature_ood.progress import progress
 from immature_ood.storage import StorageError, write_bytes
 
-__all__ = ["Download", "extract", "fetch"]
+__all__ = ["Download", "extract", "fetch", "find"]
 
 BLOCK = 1 << 16  # bytes; a connection that breaks loses less than one
+WEB_PAGE = "a web page"
 
 
 @dataclass(frozen=True)
 class Download:
     """A file on the internet.
 
-    urls: mirrors, tried in turn. checksum: the published one, "md5:…" or "sha256:…". page: where a person finds it.
+    urls: mirrors, tried in turn. checksum: the published one, "md5:…" or "sha256:…"; empty if none was published.
+    page: where a person finds it. size: bytes, 0 if not known.
+    package: where a system package has it, with the checksum that it has there, if it does not have the published one.
     """
 
     file: str
     urls: tuple[str, ...]
     checksum: str
     page: str = ""
+    size: int = 0
+    package: tuple[str, str] = ("", "")
+
+    @property
+    def checksums(self) -> tuple[str, ...]:
+        """Those known before the file is here, any of which it may have."""
+        return tuple(filter(None, (self.checksum, self.package[1])))
 
 
 class _Failed(Exception):
     """One attempt that did not work; perhaps the next will."""
 
 
+def find(download: Download, folder: Path) -> Path:
+    """The file: from the folder, else from a system package, else from the internet, and then in the folder.
+
+    A file in a folder that cannot be written to is used as it is, if it has a known checksum. Raises StorageError.
+    """
+    path, packaged = folder / download.file, Path(download.package[0])
+    if path.exists() and not os.access(folder, os.W_OK):
+        _check_present(download, path)
+        return path
+    if not path.exists() and packaged.is_file() and _has_any(packaged, download.checksums):
+        return packaged
+    return fetch(download, folder)
+
+
 def fetch(download: Download, folder: Path, *, timeout: float = 30, attempts: int = 4, pause: float = 1.0) -> Path:
     """The file in the folder, downloaded if it is not there; it is never there but whole and of its checksum.
 
     An attempt goes on where the one before stopped, if the server can; pauses double. After `timeout` seconds without a
-    byte an attempt ends. The sha256 is kept beside the file and holds from then on. Of two processes one downloads, and
-    the other waits. Raises StorageError if no mirror gives the file, or if the file that is there is another one.
+    byte an attempt ends. The sha256 is kept beside the file and holds from then on, also where none was published. Of
+    two processes one downloads, and the other waits. Raises StorageError if no mirror gives the file, or if the file
+    that is there is another one.
     """
     path = folder / download.file
     with _alone(path):
         if path.exists():
             _check_present(download, path)
+            if not _noted(path):
+                _note(path)
             return path
         failures = []
         for attempt in range(attempts):
@@ -88,25 +115,33 @@ def _alone(path: Path) -> Iterator[None]:
 
 
 def _check_present(download: Download, path: Path) -> None:
-    """Raises StorageError unless the file has the published checksum, and the sha256 noted when it came."""
-    noted = path.with_name(f"{path.name}.sha256")
-    expected = [download.checksum]
-    if noted.exists():
-        expected.append(f"sha256:{noted.read_text().partition(' ')[0]}")
-    for checksum in expected:
-        found = _checksum(path, checksum)
-        if found != checksum:
+    """Raises StorageError unless the file has a published checksum, and the sha256 noted when it came."""
+    for known in filter(None, (download.checksums, _noted(path))):
+        if not _has_any(path, known):
+            found = _checksum(path, known[0])
             raise StorageError(
-                f"{path}: has {found}, expected {checksum}; it is damaged or another version: "
+                f"{path}: has {found}, expected {known[0]}; it is damaged or another version: "
                 "delete it, and it is downloaded again"
             )
-    if not noted.exists():
-        _note(path)
+
+
+def _has_any(path: Path, checksums: tuple[str, ...]) -> bool:
+    return any(_checksum(path, checksum) == checksum for checksum in checksums)
+
+
+def _noted(path: Path) -> tuple[str, ...]:
+    """The sha256 that was noted when the file first came, if it was."""
+    noted = _note_of(path)
+    return (f"sha256:{noted.read_text().partition(' ')[0]}",) if noted.exists() else ()
 
 
 def _note(path: Path) -> None:
     digest = _checksum(path, "sha256:").removeprefix("sha256:")
-    write_bytes(path.with_name(f"{path.name}.sha256"), f"{digest}  {path.name}\n".encode())
+    write_bytes(_note_of(path), f"{digest}  {path.name}\n".encode())
+
+
+def _note_of(path: Path) -> Path:
+    return path.with_name(f"{path.name}.sha256")
 
 
 def _checksum(path: Path, like: str) -> str:
@@ -123,11 +158,15 @@ def _attempt(download: Download, url: str, path: Path, timeout: float) -> None:
         _transfer(url, partial, timeout)
     except requests.RequestException as error:
         raise _Failed(str(error).partition("\n")[0]) from error
-    found = _checksum(partial, download.checksum)
-    if found != download.checksum:
-        came = _description(partial)
+    known = download.checksums or _noted(path)
+    came = _description(partial)
+    if known and not _has_any(partial, known):
+        found = _checksum(partial, known[0])
         partial.unlink()
-        raise _Failed(f"{came} came, with {found} instead of {download.checksum}")
+        raise _Failed(f"{came} came, with {found} instead of {known[0]}")
+    if not known and came.startswith(WEB_PAGE):  # of a site that refuses, and no checksum would tell
+        partial.unlink()
+        raise _Failed(f"{came} came")
     with partial.open("rb") as file:
         os.fsync(file.fileno())
     os.replace(partial, path)
@@ -138,7 +177,7 @@ def _description(path: Path) -> str:
     with path.open("rb") as file:
         start = file.read(1000).lower()
     size = f"{path.stat().st_size:,} bytes"
-    return f"a web page of {size}" if b"<html" in start or b"<!doctype" in start else f"a file of {size}"
+    return f"{WEB_PAGE} of {size}" if b"<html" in start or b"<!doctype" in start else f"a file of {size}"
 
 
 def _transfer(url: str, partial: Path, timeout: float) -> None:

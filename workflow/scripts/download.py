@@ -1,5 +1,7 @@
 """Makes the splits of one data set."""
 
+from pathlib import Path
+
 from immature_ood import datasets
 from immature_ood.job import job
 from immature_ood.study import DatasetConfig, ImageConfig
@@ -7,4 +9,5 @@ from immature_ood.study import DatasetConfig, ImageConfig
 with job(snakemake.log):
     config = DatasetConfig.model_validate(snakemake.params.config)
     image = ImageConfig.model_validate(snakemake.params.image)
-    datasets.make(snakemake.wildcards.dataset, config, image, snakemake.output.manifest.rpartition("/")[0])
+    folder = Path(snakemake.output.manifest).parent
+    datasets.make(snakemake.wildcards.dataset, config, image, folder, Path(snakemake.params.data_dir))

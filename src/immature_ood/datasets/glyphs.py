@@ -10,14 +10,15 @@ by another hand may in MNIST: all three splits follow one distribution.
 """
 
 import unicodedata
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from immature_ood.datasets import Images, deal
-from immature_ood.study import ImageConfig
+from immature_ood.datasets._pools import of_images
+from immature_ood.study import DatasetConfig, ImageConfig
 
 if TYPE_CHECKING:
     from matplotlib.ft2font import FT2Font
@@ -42,7 +43,7 @@ SCRIPTS = {
 }
 
 
-def load(image: ImageConfig, sizes: Mapping[str, int], seed: int) -> dict[str, Images]:
+def load(image: ImageConfig, config: DatasetConfig, data_dir: Path) -> dict[str, Images]:
     """(N, 1, side, side). Origins are "<font file> U+<code point> size=<pixels an em>"."""
     size = 11 * image.side // 14  # 22 at 28×28: capitals are then about 16 pixels high
     letters: dict[bytes, str] = {}
@@ -54,7 +55,7 @@ def load(image: ImageConfig, sizes: Mapping[str, int], seed: int) -> dict[str, I
             if drawn is not None and drawn not in digits:
                 letters.setdefault(drawn, f"{font} U+{ord(letter):04X} size={size}")
     pixels = np.frombuffer(b"".join(letters), np.uint8).reshape(-1, 1, image.side, image.side)
-    return deal(Images(pixels, [*letters.values()]), sizes, seed)
+    return deal(of_images(Images(pixels, [*letters.values()], ["TrueType"] * len(letters))), config)
 
 
 def open_font(font: str, size: int) -> "FT2Font":

@@ -1,0 +1,44 @@
+"""The IDX format of MNIST and its kin (yann.lecun.com/exdb/mnist), for images, compressed with gzip."""
+
+import gzip
+import zlib
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from immature_ood.datasets import Images, deal_official
+from immature_ood.datasets._pools import of_arrays
+from immature_ood.downloads import Download, find
+from immature_ood.storage import StorageError
+from immature_ood.study import DatasetConfig, ImageConfig
+
+__all__ = ["load_official", "read"]
+
+UNSIGNED_BYTES, DIMENSIONS = 8, 3
+HEADER = 4 + 4 * DIMENSIONS  # bytes: two zeros, the type, the number of dimensions, then each as a big-endian integer
+
+
+def load_official(
+    files: Mapping[str, Download], image: ImageConfig, config: DatasetConfig, folder: Path
+) -> dict[str, Images]:
+    """The splits of a training and a test file. Origins are "<file>#<row>"."""
+    train, test = (
+        of_arrays({files[split].file: read(find(files[split], folder))[:, None]}, "IDX", image)
+        for split in ("train", "test")
+    )
+    return deal_official(train, test, config)
+
+
+def read(path: Path) -> np.ndarray:
+    """The images of a file, (N, H, W) uint8. Raises StorageError if it holds anything else."""
+    try:
+        with gzip.open(path) as file:
+            content = file.read()
+    except (OSError, EOFError, zlib.error) as error:
+        raise StorageError(f"{path}: cannot be unpacked ({error}); delete it and rerun") from error
+    shape = tuple(np.frombuffer(content[4:HEADER], ">u4").tolist())
+    expected = bytes([0, 0, UNSIGNED_BYTES, DIMENSIONS])
+    if content[:4] != expected or len(content) - HEADER != np.prod(shape, dtype=np.int64):
+        raise StorageError(f"{path}: is no IDX file of grey images, or is cut off; delete it and rerun")
+    return np.frombuffer(content, np.uint8, offset=HEADER).reshape(shape)

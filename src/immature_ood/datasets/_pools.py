@@ -1,0 +1,78 @@
+"""Pools whose images lie in arrays or in picture files; both go by the one resizing rule."""
+
+import io
+from collections.abc import Callable, Iterator, Mapping, Sequence
+
+import numpy as np
+
+from immature_ood.datasets import Images, Pool
+from immature_ood.datasets._pixels import fit, from_array
+from immature_ood.progress import progress
+from immature_ood.storage import StorageError
+from immature_ood.study import ImageConfig
+
+__all__ = ["Crop", "Reader", "of_arrays", "of_files", "of_images"]
+
+Crop = tuple[int, int, int, int]  # left, top, right, bottom
+Reader = Callable[[Sequence[str]], Iterator[bytes]]  # the content of each file of these names, one after another
+
+
+def of_images(images: Images) -> Pool:
+    """Images that are there already."""
+    return Pool(len(images.pixels), images.pick)
+
+
+def of_arrays(arrays: Mapping[str, np.ndarray], stored: str, image: ImageConfig) -> Pool:
+    """The images of named arrays, each (N, C, H, W) uint8 with the same C, H and W.
+
+    stored: the format of the file. Origins are "<name of the array>#<row>".
+    """
+    pixels = np.concatenate([*arrays.values()])
+    names = [f"{name}#{row}" for name, array in arrays.items() for row in range(len(array))]
+
+    def read(places: np.ndarray) -> Images:
+        chosen, resized = _fitted(pixels[places], image)
+        return Images(chosen, [names[place] for place in places], [stored] * len(places), resized)
+
+    return Pool(len(pixels), read)
+
+
+def of_files(names: Sequence[str], contents: Reader, place: str, image: ImageConfig, crop: Crop | None = None) -> Pool:
+    """The pictures in files that Pillow reads, cropped first where a crop is given; origins are "<place>/<name>".
+
+    Reading raises StorageError naming a file that is no picture.
+    """
+
+    def read(places: np.ndarray) -> Images:
+        chosen = [names[number] for number in places]
+        images = Images(np.empty((len(chosen), *image.shape), np.uint8), [f"{place}/{name}" for name in chosen], [])
+        resized = False
+        with progress(f"read {place}", len(chosen)) as advance:
+            for row, content in enumerate(contents(chosen)):
+                images.pixels[row], stored, resampled = _decoded(images.origins[row], content, image, crop)
+                images.formats.append(stored)
+                resized |= resampled
+                advance()
+        return Images(images.pixels, images.origins, images.formats, resized)
+
+    return Pool(len(names), read)
+
+
+def _fitted(pixels: np.ndarray, image: ImageConfig) -> tuple[np.ndarray, bool]:
+    """(N, C, H, W) as (N, *image.shape), and whether they were resampled."""
+    if pixels.shape[1:] == image.shape:
+        return pixels, False
+    found = [fit(from_array(each), image) for each in pixels]
+    return np.array([each for each, _ in found], np.uint8).reshape(-1, *image.shape), any(did for _, did in found)
+
+
+def _decoded(origin: str, content: bytes, image: ImageConfig, crop: Crop | None) -> tuple[np.ndarray, str, bool]:
+    """The pixels of a picture, the format of its file, and whether it was resampled."""
+    from PIL import Image
+
+    try:
+        with Image.open(io.BytesIO(content)) as picture:
+            pixels, resized = fit(picture.crop(crop) if crop else picture, image)
+            return pixels, str(picture.format), resized
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise StorageError(f"{origin}: cannot be read as a picture ({error}); mend or remove it, then rerun") from error
