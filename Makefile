@@ -40,8 +40,8 @@ run: $(INSTALLED)
 
 audit: $(INSTALLED)
 	for study in studies/audit.yaml studies/audit-*.yaml; do \
-		snakemake --cores $(CORES) --configfile $$study scores || exit; done
-	snakemake --cores $(CORES) --configfile studies/audit.yaml results/audit/tables/audit.csv
+		snakemake scores --cores $(CORES) --configfile $$study || exit; done
+	snakemake results/audit/tables/audit.csv --cores $(CORES) --configfile studies/audit.yaml
 	@echo; cat results/audit/tables/audit_summary.txt
 
 doctor: $(INSTALLED)

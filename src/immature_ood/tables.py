@@ -231,14 +231,17 @@ def _html_class(first: bool) -> str:
     return ' class="first"' if first else ""
 
 
-def summary_text(auroc: pd.DataFrame, immature: pd.DataFrame) -> str:
+def summary_text(auroc: pd.DataFrame, immature: pd.DataFrame, warnings: Sequence[str] = ()) -> str:
     """What a run prints at its end: AUROC by epoch (means over seeds), the calibration and the claim.
 
-    auroc, immature: what evaluation.auroc_table and evaluation.immature_table give.
+    auroc, immature: what evaluation.auroc_table and evaluation.immature_table give. warnings: lines that come last.
     """
     tables = paper_tables(without_calibration(auroc))
     notes = "\n".join(dict.fromkeys(note for table in tables for note in table.all_notes("*")))
-    return "\n\n".join([*map(_text, tables), notes, _calibration_text(auroc), immature_summary(immature)]) + "\n"
+    return (
+        "\n\n".join([*map(_text, tables), notes, _calibration_text(auroc), immature_summary(immature), *warnings])
+        + "\n"
+    )
 
 
 def _text(table: PaperTable) -> str:

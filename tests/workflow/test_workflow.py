@@ -198,7 +198,7 @@ def test_a_study_that_shares_another_trains_nothing_and_is_compared_with_it(proj
     (project / "studies/variant.yaml").write_text(yaml.safe_dump(variant | {"name": "smoke-sum_z"}))
     audit = ["--config", "audits=[studies/variant.yaml]", "--", "results/smoke/tables/audit.csv"]
     said = snakemake(project, *audit, ok=False)
-    assert "is not there; run first: snakemake --configfile studies/variant.yaml scores" in said
+    assert "is not there; run first: snakemake scores --configfile studies/variant.yaml" in said
     assert not {"train", "download"} & jobs(project, "scores", study="studies/variant.yaml").keys()
     snakemake(project, "scores", study="studies/variant.yaml")
     snakemake(project, *audit)

@@ -208,7 +208,7 @@ def scores_of_audit(path):
         missing = [file for file in found if not Path(file).exists()]
         if missing:
             raise WorkflowError(
-                f"{missing[0]} is not there; run first: snakemake --configfile {path} scores"
+                f"{missing[0]} is not there; run first: snakemake scores --configfile {path} --cores 1"
             )
         return found
 
