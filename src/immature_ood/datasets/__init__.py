@@ -155,7 +155,7 @@ def _changed(images: Images, config: DatasetConfig) -> Images:
     pixels = 255 - images.pixels if config.inverted else images.pixels
     if config.jpeg_quality is not None:
         pixels = through_jpeg(pixels, config.jpeg_quality)
-    return replace(images, pixels=pixels)
+    return replace(images, pixels=np.ascontiguousarray(pixels))
 
 
 def _without_repeats(splits: Mapping[str, Images]) -> dict[str, Images]:
@@ -197,7 +197,7 @@ def _manifest(
             split: {
                 "count": len(images.pixels),
                 "dropped": dropped[split],
-                "sha256": hashlib.sha256(images.pixels.tobytes()).hexdigest(),
+                "sha256": hashlib.sha256(images.pixels.data).hexdigest(),
                 "origins": images.origins,
             }
             for split, images in splits.items()

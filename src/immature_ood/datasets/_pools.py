@@ -11,10 +11,10 @@ from immature_ood.progress import progress
 from immature_ood.storage import StorageError
 from immature_ood.study import ImageConfig
 
-__all__ = ["Crop", "Reader", "of_arrays", "of_files", "of_images"]
+__all__ = ["Crop", "Reader", "fit_all", "of_arrays", "of_files", "of_images"]
 
 Crop = tuple[int, int, int, int]  # left, top, right, bottom
-Reader = Callable[[Sequence[str]], Iterator[bytes]]  # the content of each file of these names, one after another
+Reader = Callable[[Sequence[int]], Iterator[bytes]]  # the contents of the files at these places, one after another
 
 
 def of_images(images: Images) -> Pool:
@@ -31,7 +31,7 @@ def of_arrays(arrays: Mapping[str, np.ndarray], stored: str, image: ImageConfig)
     names = [f"{name}#{row}" for name, array in arrays.items() for row in range(len(array))]
 
     def read(places: np.ndarray) -> Images:
-        chosen, resized = _fitted(pixels[places], image)
+        chosen, resized = fit_all(pixels[places], image)
         return Images(chosen, [names[place] for place in places], [stored] * len(places), resized)
 
     return Pool(len(pixels), read)
@@ -44,22 +44,22 @@ def of_files(names: Sequence[str], contents: Reader, place: str, image: ImageCon
     """
 
     def read(places: np.ndarray) -> Images:
-        chosen = [names[number] for number in places]
-        images = Images(np.empty((len(chosen), *image.shape), np.uint8), [f"{place}/{name}" for name in chosen], [])
-        resized = False
-        with progress(f"read {place}", len(chosen)) as advance:
-            for row, content in enumerate(contents(chosen)):
-                images.pixels[row], stored, resampled = _decoded(images.origins[row], content, image, crop)
-                images.formats.append(stored)
+        origins = [f"{place}/{names[number]}" for number in places]
+        pixels = np.empty((len(places), *image.shape), np.uint8)
+        formats, resized = [], False
+        with progress(f"read {place}", len(places)) as advance:
+            for row, content in enumerate(contents(places.tolist())):
+                pixels[row], stored, resampled = _decoded(origins[row], content, image, crop)
+                formats.append(stored)
                 resized |= resampled
                 advance()
-        return Images(images.pixels, images.origins, images.formats, resized)
+        return Images(pixels, origins, formats, resized)
 
     return Pool(len(names), read)
 
 
-def _fitted(pixels: np.ndarray, image: ImageConfig) -> tuple[np.ndarray, bool]:
-    """(N, C, H, W) as (N, *image.shape), and whether they were resampled."""
+def fit_all(pixels: np.ndarray, image: ImageConfig) -> tuple[np.ndarray, bool]:
+    """(N, C, H, W) uint8 as (N, *image.shape), and whether they were resampled."""
     if pixels.shape[1:] == image.shape:
         return pixels, False
     found = [fit(from_array(each), image) for each in pixels]

@@ -1,5 +1,7 @@
 """Letters of seven scripts, drawn from the font files that come inside matplotlib; bright on dark, as MNIST is.
 
+In a colour study each letter has a colour of its own on a ground of another, at random, one clearly brighter.
+
 Sixteen faces (DejaVu Sans, Sans Mono and Serif, and STIX; regular, bold and slanted) at one size. Left out: accented
 letters (they repeat the letter below the accent), letters a font lacks, letters too wide for the image or tiny in it,
 and all but one of the letters with the same pixels (A of Latin, Greek and Cyrillic), also where these are the pixels of
@@ -41,10 +43,12 @@ SCRIPTS = {
     "Arabic": range(0x0620, 0x0700),
     "Georgian": range(0x10A0, 0x1100),
 }
+LUMA = np.array([0.299, 0.587, 0.114])  # of red, green and blue, ITU-R BT.601
+CONTRAST = 80  # of 255: the least distance in luma between a letter and its ground
 
 
 def load(image: ImageConfig, config: DatasetConfig, data_dir: Path) -> dict[str, Images]:
-    """(N, 1, side, side). Origins are "<font file> U+<code point> size=<pixels an em>"."""
+    """Origins are "<font file> U+<code point> size=<pixels an em>", and in colour " #<letter> on #<ground>"."""
     size = 11 * image.side // 14  # 22 at 28×28: capitals are then about 16 pixels high
     letters: dict[bytes, str] = {}
     for font in FONTS:
@@ -54,8 +58,9 @@ def load(image: ImageConfig, config: DatasetConfig, data_dir: Path) -> dict[str,
             drawn = draw(face, letter, image.side)
             if drawn is not None and drawn not in digits:
                 letters.setdefault(drawn, f"{font} U+{ord(letter):04X} size={size}")
-    pixels = np.frombuffer(b"".join(letters), np.uint8).reshape(-1, 1, image.side, image.side)
-    return deal(of_images(Images(pixels, [*letters.values()], ["TrueType"] * len(letters))), config)
+    ink = np.frombuffer(b"".join(letters), np.uint8).reshape(-1, 1, image.side, image.side)
+    grey = Images(ink, [*letters.values()], ["TrueType"] * len(letters))
+    return deal(of_images(grey if image.channels == 1 else _coloured(grey, config.seed)), config)
 
 
 def open_font(font: str, size: int) -> "FT2Font":
@@ -93,6 +98,27 @@ def draw(face: "FT2Font", letter: str, side: int) -> bytes | None:
     top, left = (side - height) // 2, (side - width) // 2
     image[top : top + height, left : left + width] = ink
     return image.tobytes()
+
+
+def _coloured(grey: Images, seed: int) -> Images:
+    """Each letter in two random colours, between which its ink is mixed."""
+    generator = np.random.default_rng(seed)
+    pixels = np.empty((len(grey.pixels), 3, *grey.pixels.shape[2:]), np.uint8)
+    origins = []
+    for letter, origin, ink in zip(pixels, grey.origins, grey.pixels.astype(np.int32), strict=True):
+        front, ground = _two_colours(generator)
+        letter[:] = (ink * front[:, None, None] + (255 - ink) * ground[:, None, None] + 127) // 255
+        origins.append(f"{origin} #{bytes(front.tolist()).hex()} on #{bytes(ground.tolist()).hex()}")
+    return Images(pixels, origins, grey.formats)
+
+
+def _two_colours(generator: np.random.Generator) -> np.ndarray:
+    """(2, 3) whole numbers 0…255, uniform but for the distance in luma."""
+    while True:
+        colours = generator.integers(0, 256, (2, 3))
+        luma = colours @ LUMA
+        if abs(luma[0] - luma[1]) >= CONTRAST:
+            return colours
 
 
 def _cropped(ink: np.ndarray) -> np.ndarray:

@@ -1,0 +1,51 @@
+"""Animals and vehicles: CIFAR-10 (Krizhevsky 2009), 50,000 training and 10,000 test images, 32×32, in colour.
+
+Read from the binary version, so that nothing that was downloaded is unpickled.
+"""
+
+import tarfile
+from pathlib import Path
+
+import numpy as np
+
+from immature_ood.datasets import Images, deal_official
+from immature_ood.datasets._archives import readable
+from immature_ood.datasets._pools import of_arrays
+from immature_ood.downloads import Download, find
+from immature_ood.study import DatasetConfig, ImageConfig
+
+__all__ = ["FILES", "OFFICIAL", "PACKAGES", "load"]
+
+PACKAGES = ("pillow",)
+OFFICIAL = {"train": 50_000, "test": 10_000}
+FILES = {
+    "images": Download(
+        file="cifar-10-binary.tar.gz",
+        urls=("https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz",),
+        checksum="md5:c32a1d4ab5d03f1284b67883e8d87530",
+        page="https://www.cs.toronto.edu/~kriz/cifar.html",
+        size=170_052_171,
+    ),
+}
+FOLDER = "cifar-10-batches-bin"  # in the archive
+TRAIN = tuple(f"data_batch_{number}.bin" for number in range(1, 6))
+TEST = ("test_batch.bin",)
+SHAPE = (3, 32, 32)
+
+
+def load(image: ImageConfig, config: DatasetConfig, data_dir: Path) -> dict[str, Images]:
+    """Origins are "<file in the archive>#<row>"."""
+    path = find(FILES["images"], data_dir / "cifar10")
+    train, test = (of_arrays(_read(path, members), "binary", image) for members in (TRAIN, TEST))
+    return deal_official(train, test, config)
+
+
+def _read(path: Path, members: tuple[str, ...]) -> dict[str, np.ndarray]:
+    """The images of each file in the archive, (N, 3, 32, 32) uint8; a byte of label goes before each."""
+    batches = {}
+    with readable(path), tarfile.open(path, "r:gz") as archive:
+        for member in members:
+            file = archive.extractfile(f"{FOLDER}/{member}")
+            records = np.frombuffer(file.read() if file else b"", np.uint8).reshape(-1, 1 + np.prod(SHAPE))
+            batches[member] = records[:, 1:].reshape(-1, *SHAPE)
+    return batches

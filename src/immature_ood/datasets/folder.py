@@ -1,0 +1,49 @@
+"""Your own images: all pictures in a folder and below it, of any size and mode.
+
+`path` in the study names the folder; a relative one is relative to where Snakemake runs. Train, fit and test images are
+dealt from one pool. Files are known by their suffix; hidden ones are left out. Snakemake does not look into the folder:
+after a change in it, delete the data set's folder in results.
+"""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from immature_ood.datasets import Images, deal
+from immature_ood.datasets._pools import of_files
+from immature_ood.storage import StorageError
+from immature_ood.study import DatasetConfig, ImageConfig, StudyError
+
+__all__ = ["PACKAGES", "SUFFIXES", "load"]
+
+PACKAGES = ("pillow",)
+SUFFIXES = {
+    *(".apng", ".avif", ".bmp", ".gif", ".jfif", ".jp2", ".jpeg", ".jpg", ".pbm", ".pcx", ".pgm", ".png", ".pnm"),
+    *(".ppm", ".qoi", ".tga", ".tif", ".tiff", ".webp"),
+}
+
+
+def load(image: ImageConfig, config: DatasetConfig, data_dir: Path) -> dict[str, Images]:
+    """Origins are "<path of the study>/<file below it>". Raises StudyError where there is no folder or no picture."""
+    folder = Path(config.path or "")
+    if not folder.is_dir():
+        raise StudyError(f"path: there is no folder {config.path}")
+    names = sorted(_pictures(folder))
+    if not names:
+        raise StudyError(f"path: no pictures ({', '.join(sorted(SUFFIXES))}) in {folder} or below it")
+
+    def contents(places: Sequence[int]) -> Iterator[bytes]:
+        for place in places:
+            try:
+                yield (folder / names[place]).read_bytes()
+            except OSError as error:
+                raise StorageError(f"{folder / names[place]}: cannot be read ({error.strerror}); mend it") from error
+
+    return deal(of_files(names, contents, str(folder), image), config)
+
+
+def _pictures(folder: Path) -> Iterator[str]:
+    """The pictures in a folder, relative to it."""
+    for path in folder.rglob("*"):
+        name = path.relative_to(folder)
+        if path.suffix.lower() in SUFFIXES and path.is_file() and not any(part.startswith(".") for part in name.parts):
+            yield name.as_posix()

@@ -1,0 +1,41 @@
+"""Traffic signs: GTSRB (Stallkamp et al. 2012), 26,640 training and 12,630 test images in colour, of many sizes.
+
+The training images are those of the competition of 2011 with the corrected archive, which torchvision uses, too; later
+there were 39,209. They come from short videos, 30 images of each sign: fit images from the training set (`fit_from:
+train`) are next to images that the model was trained on.
+"""
+
+from pathlib import Path
+
+from immature_ood.datasets import Images, deal_official
+from immature_ood.datasets._archives import of_zip
+from immature_ood.downloads import Download, find
+from immature_ood.study import DatasetConfig, ImageConfig
+
+__all__ = ["FILES", "OFFICIAL", "PACKAGES", "load"]
+
+PACKAGES = ("pillow",)
+OFFICIAL = {"train": 26_640, "test": 12_630}
+FILES = {
+    "train": Download(
+        file="GTSRB-Training_fixed.zip",
+        urls=("https://sid.erda.dk/public/archives/daaeac0d7ce1152aea9b61d9f1e19370/GTSRB-Training_fixed.zip",),
+        checksum="md5:513f3c79a4c5141765e10e952eaa2478",
+        page="https://benchmark.ini.rub.de/gtsrb_dataset.html",
+        size=187_490_228,
+    ),
+    "test": Download(
+        file="GTSRB_Final_Test_Images.zip",
+        urls=("https://sid.erda.dk/public/archives/daaeac0d7ce1152aea9b61d9f1e19370/GTSRB_Final_Test_Images.zip",),
+        checksum="md5:c7e4e6327067d32654124b0fe9e82185",
+        page="https://benchmark.ini.rub.de/gtsrb_dataset.html",
+        size=88_978_620,
+    ),
+}
+
+
+def load(image: ImageConfig, config: DatasetConfig, data_dir: Path) -> dict[str, Images]:
+    """Origins are "<archive>/<member>"."""
+    train = of_zip(find(FILES["train"], data_dir / "gtsrb"), "GTSRB/Training", ".ppm", image)
+    test = of_zip(find(FILES["test"], data_dir / "gtsrb"), "GTSRB/Final_Test/Images", ".ppm", image)
+    return deal_official(train, test, config)
