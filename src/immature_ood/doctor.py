@@ -11,15 +11,17 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import cast
+from urllib.parse import urlsplit
 
 import torch
 import yaml  # type: ignore[import-untyped]
 
 from immature_ood import registry, runtime
-from immature_ood.datasets import Source
+from immature_ood.datasets import Source, uses_training_set
+from immature_ood.downloads import Download
 from immature_ood.gradients import layer_norms
 from immature_ood.models import DensityModel, make_model
-from immature_ood.study import ModelConfig, Study, StudyError
+from immature_ood.study import DatasetConfig, ModelConfig, Study, StudyError
 
 __all__ = ["Cost", "cost_of", "diagnose"]
 
@@ -107,7 +109,8 @@ def diagnose(study: Study, results: Path) -> Iterator[tuple[bool, str]]:
     )
     yield True, f"tools: {found}"
     for name, dataset in study.datasets.items():
-        yield _data(name, dataset.source)
+        for well, line in _data(dataset, Path(study.data_dir)):
+            yield well, f"data {name}: {line}"
     needed = 0.0
     for name, config in study.models.items():
         cost = cost_of(study, config, device)
@@ -131,12 +134,39 @@ def _packages() -> tuple[bool, str]:
     return "MISSING" not in line, f"packages: {line}"
 
 
-def _data(name: str, source: str) -> tuple[bool, str]:
-    packages = cast(Source, registry.load("datasets", source)).PACKAGES
+def _data(dataset: DatasetConfig, data_dir: Path) -> Iterator[tuple[bool, str]]:
+    """The packages that its images come from or through, and where each of its files is, or must be had from."""
+    if samples := dataset.samples_of:
+        yield True, f"drawn from {samples.model} at epoch {samples.epoch}, trained on {samples.dataset}"
+        return
+    source = registry.load("datasets", dataset.source)
     try:
-        return True, f"data {name}: {', '.join(f'{package} {version(package)}' for package in packages)}"
+        yield True, ", ".join(f"{package} {version(package)}" for package in cast(Source, source).PACKAGES)
     except PackageNotFoundError as error:
-        return False, f"data {name}: package {error.name} is missing; install it"
+        yield False, f"package {error.name} is missing; install it"
+    if dataset.path is not None:
+        found = Path(dataset.path).is_dir()
+        yield found, f"{dataset.path} is {'there' if found else 'not there: mend its path in the study'}"
+    for part, download in getattr(source, "FILES", {}).items():
+        if part != "train" or uses_training_set(dataset):
+            yield _file(download, data_dir / dataset.source)
+
+
+def _file(download: Download, folder: Path) -> tuple[bool, str]:
+    """Whether a file of a data set is there, and of its size; the checksum is for the job that reads it."""
+    path, packaged = folder / download.file, Path(download.package[0])
+    size = f"{download.size / 1e6:,.0f} MB" if download.size else "size not known"
+    if path.exists():
+        wrong = download.size and path.stat().st_size not in (download.size, *_size(packaged))
+        return not wrong, f"{path} is there" + (f", but not of {download.size:,} bytes: delete it" if wrong else "")
+    if _size(packaged):
+        return True, f"{packaged} is there"
+    hosts = " or ".join(dict.fromkeys(str(urlsplit(url).hostname) for url in download.urls))
+    return True, f"{path} is not there, will be downloaded from {hosts} ({size}; by hand from {download.page})"
+
+
+def _size(path: Path) -> tuple[int, ...]:
+    return (path.stat().st_size,) if path.is_file() else ()
 
 
 def _described(name: str, cost: Cost) -> str:

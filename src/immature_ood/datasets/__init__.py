@@ -5,7 +5,8 @@ A source is one file of this folder, found by its name (see registry). It has
 * `PACKAGES`: the distributions its images come from or through; their versions go in the manifest;
 * `load(image, config, data_dir)`: as many images a split as `config` asks for, or as there are, each of `image.shape`.
   The images of a split are in an order that `config.seed` gives;
-* `FILES`, if it has files to download: a Download for each, kept in `data_dir/<source>/`;
+* `FILES`, if it has files to download: a Download for each, kept in `data_dir/<source>/`; that of an official split is
+  called "train" or "test";
 * `OFFICIAL`, if it has official splits: how many images each of them has.
 
 A source reads the images that are asked for and no others: it hands a Pool to `deal` or `deal_official`. `make` does
@@ -28,7 +29,18 @@ from immature_ood.datasets._pixels import through_jpeg
 from immature_ood.storage import StorageError, write_json, write_whole
 from immature_ood.study import DatasetConfig, ImageConfig, StudyError
 
-__all__ = ["SPLITS", "Images", "Pool", "Source", "deal", "deal_official", "image_hashes", "load_split", "make"]
+__all__ = [
+    "SPLITS",
+    "Images",
+    "Pool",
+    "Source",
+    "deal",
+    "deal_official",
+    "image_hashes",
+    "load_split",
+    "make",
+    "uses_training_set",
+]
 
 SPLITS = ("train", "fit", "test")
 SCHEMA = "dataset/2"
@@ -93,14 +105,26 @@ def deal(pool: Pool, config: DatasetConfig, splits: Sequence[str] = SPLITS) -> d
     return dealt
 
 
-def deal_official(train: Pool, test: Pool, config: DatasetConfig) -> dict[str, Images]:
+def deal_official(open_pool: Callable[[str], Pool], image: ImageConfig, config: DatasetConfig) -> dict[str, Images]:
     """Deals the splits of a source that has an official training and an official test set.
 
     Training images are from the one, test images from the other, and fit images from that which config.fit_from names.
+    open_pool: the pool of "train" or "test"; that of "train" is not opened if no image is asked of it.
     """
+    train = open_pool("train") if uses_training_set(config) else Pool(0, lambda places: _no_images(image))
+    test = open_pool("test")
     if config.fit_from == "test":
         return deal(train, config, ("train",)) | deal(test, config, ("fit", "test"))
     return deal(train, config, ("train", "fit")) | deal(test, config, ("test",))
+
+
+def uses_training_set(config: DatasetConfig) -> bool:
+    """Whether any image comes from the official training set, so that it must be there."""
+    return config.train > 0 or (config.fit > 0 and config.fit_from == "train")
+
+
+def _no_images(image: ImageConfig) -> Images:
+    return Images(np.empty((0, *image.shape), np.uint8), [], [])
 
 
 def make(name: str, config: DatasetConfig, image: ImageConfig, folder: str | os.PathLike[str], data_dir: Path) -> None:

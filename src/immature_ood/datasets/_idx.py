@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from immature_ood.datasets import Images, deal_official
+from immature_ood.datasets import Images, Pool, deal_official
 from immature_ood.datasets._pools import of_arrays
 from immature_ood.downloads import Download, find
 from immature_ood.storage import StorageError
@@ -23,11 +23,12 @@ def load_official(
     files: Mapping[str, Download], image: ImageConfig, config: DatasetConfig, folder: Path
 ) -> dict[str, Images]:
     """The splits of a training and a test file. Origins are "<file>#<row>"."""
-    train, test = (
-        of_arrays({files[split].file: read(find(files[split], folder))[:, None]}, "IDX", image)
-        for split in ("train", "test")
-    )
-    return deal_official(train, test, config)
+
+    def open_pool(part: str) -> Pool:
+        path = find(files[part], folder)
+        return of_arrays({path.name: read(path)[:, None]}, "IDX", image)
+
+    return deal_official(open_pool, image, config)
 
 
 def read(path: Path) -> np.ndarray:

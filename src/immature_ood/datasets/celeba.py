@@ -9,7 +9,7 @@ Google Drive, where the authors keep the files, often refuses; then they must be
 
 from pathlib import Path
 
-from immature_ood.datasets import Images, deal_official
+from immature_ood.datasets import Images, Pool, deal_official
 from immature_ood.datasets._archives import of_zip_members, readable
 from immature_ood.downloads import Download, find
 from immature_ood.study import DatasetConfig, ImageConfig
@@ -46,10 +46,11 @@ def load(image: ImageConfig, config: DatasetConfig, data_dir: Path) -> dict[str,
     """Origins are "<archive>/<member>"."""
     partition = find(FILES["partition"], data_dir / "celeba")  # the small file first
     archive = find(FILES["images"], data_dir / "celeba")
-    train, test = (
-        of_zip_members(archive, _members(partition, PARTITION[split]), image, CROP) for split in ("train", "test")
-    )
-    return deal_official(train, test, config)
+
+    def open_pool(part: str) -> Pool:
+        return of_zip_members(archive, _members(partition, PARTITION[part]), image, CROP)
+
+    return deal_official(open_pool, image, config)
 
 
 def _members(partition: Path, number: str) -> list[str]:

@@ -28,16 +28,14 @@ FILES = {
     ),
 }
 FOLDER = "cifar-10-batches-bin"  # in the archive
-TRAIN = tuple(f"data_batch_{number}.bin" for number in range(1, 6))
-TEST = ("test_batch.bin",)
+MEMBERS = {"train": tuple(f"data_batch_{number}.bin" for number in range(1, 6)), "test": ("test_batch.bin",)}
 SHAPE = (3, 32, 32)
 
 
 def load(image: ImageConfig, config: DatasetConfig, data_dir: Path) -> dict[str, Images]:
     """Origins are "<file in the archive>#<row>"."""
     path = find(FILES["images"], data_dir / "cifar10")
-    train, test = (of_arrays(_read(path, members), "binary", image) for members in (TRAIN, TEST))
-    return deal_official(train, test, config)
+    return deal_official(lambda part: of_arrays(_read(path, MEMBERS[part]), "binary", image), image, config)
 
 
 def _read(path: Path, members: tuple[str, ...]) -> dict[str, np.ndarray]:

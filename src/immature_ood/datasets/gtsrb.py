@@ -7,7 +7,7 @@ train`) are next to images that the model was trained on.
 
 from pathlib import Path
 
-from immature_ood.datasets import Images, deal_official
+from immature_ood.datasets import Images, Pool, deal_official
 from immature_ood.datasets._archives import of_zip
 from immature_ood.downloads import Download, find
 from immature_ood.study import DatasetConfig, ImageConfig
@@ -32,10 +32,13 @@ FILES = {
         size=88_978_620,
     ),
 }
+FOLDERS = {"train": "GTSRB/Training", "test": "GTSRB/Final_Test/Images"}  # in the archives
 
 
 def load(image: ImageConfig, config: DatasetConfig, data_dir: Path) -> dict[str, Images]:
     """Origins are "<archive>/<member>"."""
-    train = of_zip(find(FILES["train"], data_dir / "gtsrb"), "GTSRB/Training", ".ppm", image)
-    test = of_zip(find(FILES["test"], data_dir / "gtsrb"), "GTSRB/Final_Test/Images", ".ppm", image)
-    return deal_official(train, test, config)
+
+    def open_pool(part: str) -> Pool:
+        return of_zip(find(FILES[part], data_dir / "gtsrb"), FOLDERS[part], ".ppm", image)
+
+    return deal_official(open_pool, image, config)

@@ -56,8 +56,7 @@ BLOCK = 4096  # rows
 
 def load(image: ImageConfig, config: DatasetConfig, data_dir: Path) -> dict[str, Images]:
     """Origins are "<member of the archive>#<row>"."""
-    train, test = (_pool(find(file, data_dir / "imagenet32"), image) for file in (FILES["train"], FILES["test"]))
-    return deal_official(train, test, config)
+    return deal_official(lambda part: _pool(find(FILES[part], data_dir / "imagenet32"), image), image, config)
 
 
 def _pool(path: Path, image: ImageConfig) -> Pool:

@@ -36,7 +36,5 @@ FILES = {
 
 def load(image: ImageConfig, config: DatasetConfig, data_dir: Path) -> dict[str, Images]:
     """Origins are "<archive>/<member>"."""
-    train, test = (
-        of_tar(find(file, data_dir / "imagenet32_pixelrnn"), image) for file in (FILES["train"], FILES["test"])
-    )
-    return deal_official(train, test, config)
+    folder = data_dir / "imagenet32_pixelrnn"
+    return deal_official(lambda part: of_tar(find(FILES[part], folder), image), image, config)

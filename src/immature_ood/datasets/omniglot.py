@@ -7,7 +7,7 @@ on dark, as MNIST is. Fit images from the training set (`fit_from: train`) are o
 
 from pathlib import Path
 
-from immature_ood.datasets import Images, deal_official
+from immature_ood.datasets import Images, Pool, deal_official
 from immature_ood.datasets._archives import of_zip
 from immature_ood.downloads import Download, find
 from immature_ood.study import DatasetConfig, ImageConfig
@@ -36,8 +36,9 @@ FILES = {
 
 def load(image: ImageConfig, config: DatasetConfig, data_dir: Path) -> dict[str, Images]:
     """Origins are "<archive>/<member>"."""
-    train, test = (
-        of_zip(find(file, data_dir / "omniglot"), file.file.removesuffix(".zip"), ".png", image)
-        for file in (FILES["train"], FILES["test"])
-    )
-    return deal_official(train, test, config)
+
+    def open_pool(part: str) -> Pool:
+        path = find(FILES[part], data_dir / "omniglot")
+        return of_zip(path, path.stem, ".png", image)
+
+    return deal_official(open_pool, image, config)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from immature_ood.datasets import Images, deal_official
+from immature_ood.datasets import Images, Pool, deal_official
 from immature_ood.datasets._archives import readable
 from immature_ood.datasets._pools import of_arrays
 from immature_ood.downloads import Download, find
@@ -38,11 +38,12 @@ FILES = {
 
 def load(image: ImageConfig, config: DatasetConfig, data_dir: Path) -> dict[str, Images]:
     """Origins are "<file>#<row>"."""
-    train, test = (
-        of_arrays({file.file: _read(find(file, data_dir / "svhn"))}, "MAT", image)
-        for file in (FILES["train"], FILES["test"])
-    )
-    return deal_official(train, test, config)
+
+    def open_pool(part: str) -> Pool:
+        path = find(FILES[part], data_dir / "svhn")
+        return of_arrays({path.name: _read(path)}, "MAT", image)
+
+    return deal_official(open_pool, image, config)
 
 
 def _read(path: Path) -> np.ndarray:
