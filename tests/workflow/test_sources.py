@@ -1,0 +1,71 @@
+"""The whole workflow on every data source: those that are downloaded come, in their true formats, from this machine."""
+
+import json
+
+import archives
+import pandas as pd
+import pytest
+import yaml
+from test_workflow import copy_project, snakemake
+
+from immature_ood import registry
+
+GREY = ("digits", "fashion_mnist", "glyphs", "kmnist", "mnist", "mine", "omniglot", "photos")
+COLOUR = (
+    *("astronomy", "celeba", "cifar10", "glyphs", "gtsrb", "imagenet32", "imagenet32_pixelrnn", "microscopy", "mine"),
+    *("photos", "retina", "svhn"),
+)
+
+pytestmark = pytest.mark.slow
+
+
+def test_every_source_is_here():
+    assert {*GREY, *COLOUR} - {"mine"} | {"folder"} == {*registry.names("datasets")}
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory, published):
+    """A copy of the project whose tables of downloads point to this machine."""
+    folder = copy_project(tmp_path_factory.mktemp("every source"))
+    for source in archives.DOWNLOADED:
+        archives.point_to(folder / f"src/immature_ood/datasets/{source}.py", published.url, published.checksums)
+    archives.build_folder(folder / "pictures")
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("image", "sets"),
+    [({"channels": 1, "side": 28}, GREY), ({"channels": 3, "side": 32}, COLOUR)],
+    ids=["grey", "colour"],
+)
+def test_from_every_source_to_the_table(project, published, image, sets):
+    sizes = {"train": 40, "fit": 20, "test": 20}
+    datasets = {name: dict(sizes) for name in sets}
+    datasets["mine"] |= {"source": "folder", "path": "pictures"}
+    study = {
+        "name": "sources",
+        "image": image,
+        "datasets": datasets,
+        "id_datasets": ["photos"],
+        "models": {"glow": {"blocks": 2, "steps": 1, "hidden_channels": 8}},
+        "epochs": [1],
+        "training": {"batch_size": 20, "samples": 1},
+        "features": {"fit_images": 20, "test_images": 20},
+        "evaluation": {"resamples": 20},
+    }
+    (project / "study.yaml").write_text(yaml.safe_dump(study))
+    results = project / "results/sources"
+    targets = [f"results/sources/tables/{file}" for file in ("summary.txt", "datasets.csv")]
+    snakemake(project, "--forceall", *targets, study="study.yaml")
+    table = pd.read_csv(results / "tables/auroc.csv")
+    assert {*table["ood_dataset"]} == {*sets}
+    assert table["auroc"].between(0, 1).all()
+    described = pd.read_csv(results / "tables/datasets.csv").set_index("name")
+    assert {*described.index} == {*sets}
+    assert "This alone may tell them apart" in (results / "tables/summary.txt").read_text()
+    for source in set(archives.DOWNLOADED) & {*sets}:
+        manifest = json.loads((results / f"data/{source}/manifest.json").read_text())
+        assert len(manifest["splits"]["test"]["origins"]) == 20
+        for file in published.checksums[source]:
+            assert (project / "data" / source / file).exists(), (source, file)
+            assert f"/{source}/{file}" in published.asked
