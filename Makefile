@@ -47,6 +47,9 @@ audit: $(INSTALLED)
 doctor: $(INSTALLED)
 	python -m immature_ood.doctor $(STUDY)
 
+# Small tensors gain nothing from two threads, which wait for one another.
+test test-slow: export OMP_NUM_THREADS = 1
+
 test: $(INSTALLED)
 	pytest
 
