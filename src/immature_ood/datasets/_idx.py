@@ -1,6 +1,7 @@
 """The IDX format of MNIST and its kin (yann.lecun.com/exdb/mnist), for images, compressed with gzip."""
 
 import gzip
+import math
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
@@ -38,8 +39,8 @@ def read(path: Path) -> np.ndarray:
             content = file.read()
     except (OSError, EOFError, zlib.error) as error:
         raise StorageError(f"{path}: cannot be unpacked ({error}); delete it and rerun") from error
-    shape = tuple(np.frombuffer(content[4:HEADER], ">u4").tolist())
+    shape = tuple(int.from_bytes(content[start : start + 4]) for start in range(4, HEADER, 4))
     expected = bytes([0, 0, UNSIGNED_BYTES, DIMENSIONS])
-    if content[:4] != expected or len(content) - HEADER != np.prod(shape, dtype=np.int64):
+    if content[:4] != expected or len(content) - HEADER != math.prod(shape):
         raise StorageError(f"{path}: is no IDX file of grey images, or is cut off; delete it and rerun")
     return np.frombuffer(content, np.uint8, offset=HEADER).reshape(shape)

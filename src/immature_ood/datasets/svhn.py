@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 
 from immature_ood.datasets import Images, Pool, deal_official
-from immature_ood.datasets._archives import readable
 from immature_ood.datasets._pools import of_arrays
 from immature_ood.downloads import Download, find
 from immature_ood.storage import StorageError
@@ -50,8 +49,10 @@ def _read(path: Path) -> np.ndarray:
     """The images of a MATLAB file, (N, 3, 32, 32) uint8; there they are (32, 32, 3, N)."""
     from scipy.io import loadmat
 
-    with readable(path):
+    try:
         pixels = loadmat(path, variable_names=["X"])["X"].transpose(3, 2, 0, 1)
+    except Exception as error:  # of a damaged file scipy says many things
+        raise StorageError(f"{path}: cannot be read as a MATLAB file ({error}); delete it and rerun") from error
     if pixels.dtype != np.uint8 or pixels.shape[1] != 3:
         raise StorageError(f"{path}: holds {pixels.dtype} {pixels.shape}, no images in colour; delete it and rerun")
     return pixels
