@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,8 +10,9 @@ import torch
 import yaml
 
 from immature_ood import doctor
+from immature_ood.datasets import fashion_mnist
 from immature_ood.models import make_model
-from immature_ood.study import Study
+from immature_ood.study import DatasetConfig, Study
 
 ROOT = Path(__file__).parents[1]
 SMOKE = yaml.safe_load((ROOT / "studies/smoke.yaml").read_text())
@@ -61,3 +63,59 @@ def test_the_cost_is_counted():
     assert cost.gibibytes * 2**30 > weights
     assert cost.train_hours > 0
     assert cost.extract_hours > 0
+
+
+def said_of(data_dir, **options):
+    """What is said of one data set."""
+    return [*doctor._data(DatasetConfig(**options), data_dir)]
+
+
+def test_files_that_must_be_downloaded_are_said(tmp_path):
+    packages, train, test = said_of(tmp_path, source="svhn")
+    assert packages[0]
+    assert packages[1].startswith("scipy ")
+    assert train == (
+        True,
+        f"{tmp_path}/svhn/train_32x32.mat is not there, will be downloaded from ufldl.stanford.edu (182 MB; "
+        "by hand from http://ufldl.stanford.edu/housenumbers)",
+    )
+    assert "test_32x32.mat" in test[1]
+
+
+def test_training_images_that_nobody_asks_for_need_no_file(tmp_path):
+    lines = [line for _, line in said_of(tmp_path, source="svhn", train=0, fit=0, test=10)]
+    assert len(lines) == 2
+    assert "test_32x32.mat" in lines[1]
+
+
+def test_a_file_that_is_there_is_said_and_one_of_another_size_is_not_well(tmp_path):
+    file = tmp_path / "celeba/list_eval_partition.txt"
+    file.parent.mkdir()
+    with file.open("wb") as empty:
+        empty.truncate(2_836_386)
+    assert said_of(tmp_path, source="celeba")[2] == (True, f"{file} is there")
+    file.write_bytes(b"<html>")
+    assert said_of(tmp_path, source="celeba")[2] == (
+        False,
+        f"{file} is there, but not of 2,836,386 bytes: delete it",
+    )
+
+
+def test_a_system_package_is_said(tmp_path, monkeypatch):
+    packaged = tmp_path / "images.gz"
+    packaged.write_bytes(b"images")
+    files = {part: replace(each, package=(str(packaged), "")) for part, each in fashion_mnist.FILES.items()}
+    monkeypatch.setattr(fashion_mnist, "FILES", files)
+    assert said_of(tmp_path, source="fashion_mnist")[1:] == [(True, f"{packaged} is there")] * 2
+
+
+def test_a_folder_is_there_or_not(tmp_path):
+    assert said_of(tmp_path, source="folder", path=str(tmp_path))[1] == (True, f"{tmp_path} is there")
+    well, line = said_of(tmp_path, source="folder", path="nowhere")[1]
+    assert not well
+    assert "nowhere is not there: mend its path" in line
+
+
+def test_samples_need_no_files(tmp_path):
+    samples = {"dataset": "digits", "epoch": 2}
+    assert said_of(tmp_path, samples_of=samples) == [(True, "drawn from glow at epoch 2, trained on digits")]

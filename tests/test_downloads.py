@@ -11,13 +11,14 @@ import textwrap
 import threading
 import time
 import zipfile
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from immature_ood.downloads import Download, extract, fetch
+from immature_ood.downloads import Download, extract, fetch, find
 from immature_ood.storage import StorageError
 
 CONTENT = bytes(range(256)) * 4000  # a megabyte
@@ -183,6 +184,59 @@ def test_the_sha256_of_the_first_download_holds_ever_after(server, tmp_path):
     (tmp_path / "set.bin.sha256").write_text("0" * 64 + "  set.bin\n")
     with pytest.raises(StorageError, match=f"expected sha256:{'0' * 64}"):
         fetched(server, tmp_path, "good")
+
+
+def test_without_a_published_checksum_the_first_download_is_noted_and_holds(server, tmp_path):
+    path = fetched(server, tmp_path, "good", checksum="")
+    assert path.read_bytes() == CONTENT
+    assert (tmp_path / "set.bin.sha256").read_text().startswith(SHA256.removeprefix("sha256:"))
+    assert fetched(server, tmp_path, "missing", checksum="") == path
+    path.write_bytes(b"another")
+    with pytest.raises(StorageError, match=f"expected {SHA256}"):
+        fetched(server, tmp_path, "good", checksum="")
+    path.unlink()
+    with pytest.raises(StorageError, match=f"instead of {SHA256}"):  # also of what is downloaded again
+        fetched(server, tmp_path, "wrong", checksum="")
+    assert fetched(server, tmp_path, "good", checksum="").read_bytes() == CONTENT
+
+
+def test_without_a_checksum_a_web_page_is_no_file(server, tmp_path):
+    with pytest.raises(StorageError, match="a web page of 42 bytes came"):
+        fetched(server, tmp_path, "quota", checksum="")
+    assert not (tmp_path / "set.bin").exists()
+    assert not (tmp_path / "set.bin.sha256").exists()
+
+
+@pytest.mark.parametrize(
+    ("here", "packaged", "taken"),
+    [
+        (CONTENT, CONTENT[::-1], "set/set.bin"),
+        (None, CONTENT, "package.bin"),
+        (None, CONTENT[::-1], "package.bin"),  # the checksum that it has in the package
+        (None, b"another version", "set/set.bin"),
+        (None, None, "set/set.bin"),
+        (CONTENT[::-1], None, "set/set.bin"),  # copied from a package
+    ],
+)
+def test_a_file_is_found_in_the_folder_a_package_or_on_the_internet(server, tmp_path, here, packaged, taken):
+    (tmp_path / "set").mkdir()
+    for path, content in ((tmp_path / "set/set.bin", here), (tmp_path / "package.bin", packaged)):
+        if content is not None:
+            path.write_bytes(content)
+    package = (str(tmp_path / "package.bin"), f"md5:{hashlib.md5(CONTENT[::-1]).hexdigest()}")
+    wanted = replace(download(server, "good"), package=package)
+    assert find(wanted, tmp_path / "set") == tmp_path / taken
+    assert bool(server.tries) == (here is None and taken == "set/set.bin")
+
+
+def test_a_folder_that_is_only_read_is_used_as_it_is(server, tmp_path, monkeypatch):
+    (tmp_path / "set.bin").write_bytes(CONTENT)
+    monkeypatch.setattr(os, "access", lambda path, mode: False)  # root may write everywhere
+    assert find(download(server, "missing"), tmp_path) == tmp_path / "set.bin"
+    assert [path.name for path in tmp_path.iterdir()] == ["set.bin"]
+    (tmp_path / "set.bin").write_bytes(b"another")
+    with pytest.raises(StorageError, match="damaged or another version"):
+        find(download(server, "missing"), tmp_path)
 
 
 FETCH = """
