@@ -69,3 +69,15 @@ def test_from_every_source_to_the_table(project, published, image, sets):
         for file in published.checksums[source]:
             assert (project / "data" / source / file).exists(), (source, file)
             assert f"/{source}/{file}" in published.asked
+
+
+def test_the_colour_study_on_its_own_pictures(tmp_path):
+    """With fewer epochs: the RGB path on real input."""
+    folder = copy_project(tmp_path)
+    table = "results/pocket-rgb/tables/auroc.csv"
+    snakemake(folder, table, "--config", "epochs=[0,1]", study="studies/pocket-rgb.yaml")
+    auroc = pd.read_csv(folder / table).query("id_dataset != ood_dataset")
+    assert {*auroc["ood_dataset"]} == {"microscopy", "retina", "astronomy", "glyphs"}
+    assert {*auroc["epoch"]} == {0, 1}
+    bits = auroc.groupby("epoch")["bits_per_dim"].first()
+    assert bits[1] < bits[0]
