@@ -9,6 +9,7 @@ training files is in memory at a time, 0.4 GB, and the chosen images, 3 kB each.
 """
 
 import io
+import shutil
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -100,11 +101,12 @@ def _rows(path: Path, member: str, rows: np.ndarray) -> np.ndarray:
 @contextmanager
 def _opened(path: Path, member: str) -> Iterator[tuple[IO[bytes], int]]:
     """The array of images in a .npz file in the archive, (N, 3072) uint8, past its header; and N."""
-    with readable(path), zipfile.ZipFile(path) as archive:
-        arrays = zipfile.ZipFile(io.BytesIO(archive.read(member)))
-        with arrays, arrays.open("data.npy") as file:
-            np.lib.format.read_magic(file)
-            shape, columns_first, dtype = np.lib.format.read_array_header_1_0(file)
-            if columns_first or dtype != np.uint8 or shape[1:] != (ROW,):
-                raise ValueError(f"{member} holds {dtype} {shape}, no images")
-            yield file, shape[0]
+    unpacked = io.BytesIO()
+    with readable(path), zipfile.ZipFile(path) as archive, archive.open(member) as packed:
+        shutil.copyfileobj(packed, unpacked)  # read() would need the memory twice
+    with readable(path), zipfile.ZipFile(unpacked) as arrays, arrays.open("data.npy") as file:
+        np.lib.format.read_magic(file)
+        shape, columns_first, dtype = np.lib.format.read_array_header_1_0(file)
+        if columns_first or dtype != np.uint8 or shape[1:] != (ROW,):
+            raise ValueError(f"{member} holds {dtype} {shape}, no images")
+        yield file, shape[0]
