@@ -10,12 +10,13 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from tabulate import tabulate
 
 from immature_ood.evaluation import auroc, auroc_difference, verdict
 from immature_ood.scores import Scores
 from immature_ood.study import EvaluationConfig
 
-__all__ = ["AUDIT_COLUMNS", "SUMMARY_COLUMNS", "audit_rows", "audit_summary", "summary_lines"]
+__all__ = ["AUDIT_COLUMNS", "SUMMARY_COLUMNS", "audit_rows", "audit_summary", "summary_text"]
 
 KEYS = ("id_dataset", "seed", "epoch")
 AUDIT_COLUMNS = (
@@ -132,21 +133,28 @@ def _interval(values: np.ndarray, config: EvaluationConfig) -> tuple[float, floa
     return float(low), float(high)
 
 
-def summary_lines(summary: pd.DataFrame, margin: float) -> str:
-    """The summary in words, a line a choice and detector of which an interval excludes 0, and the rest in one line."""
-    moved = (summary["difference_low"] > 0) | (summary["difference_high"] < 0) | summary["changes_claim"]
-    lines = [_line(row, margin) for row in summary[moved].itertuples()]
-    still = summary[~moved]
-    if len(still):
-        names = sorted({f"{row.choice} ({row.detector})" for row in still.itertuples()})
-        lines.append(f"The mean AUROC does not move beyond chance by {', '.join(names)} at some or all b.")
-    return "\n".join(lines)
+def summary_text(summary: pd.DataFrame) -> str:
+    """The summary as a table for people, and in a line what nothing at all changed in."""
+    moved = (summary["difference_low"] != 0) | (summary["difference_high"] != 0)
+    rows = [_row(row) for row in summary[moved].itertuples()]
+    headers = ["choice", "detector", "b", "mean AUROC moves by", "better/same/worse/?", "first − last epoch", "turned"]
+    table = tabulate(rows, headers, tablefmt="simple", disable_numparse=True)
+    same = ", ".join(f"{row.choice} {row.detector} b={row.batch_size}" for row in summary[~moved].itertuples())
+    notes = [
+        "better/same/worse/?: pairs and epochs whose AUROC rises, stays within the margin, falls, or cannot be told.",
+        "first − last epoch: mean AUROC of the first trained epoch minus that of the last, without → with the choice.",
+        f"Nothing moves in: {same}." if same else "",
+    ]
+    return "\n".join([table, "", *filter(None, notes)])
 
 
-def _line(row: Any, margin: float) -> str:
-    size = "within" if abs(row.difference) <= margin else "beyond"
-    return (
-        f"{row.choice}, {row.detector}, b={row.batch_size}: mean AUROC {row.difference:+.3f} "
-        f"[{row.difference_low:+.3f}, {row.difference_high:+.3f}] ({size} ±{margin}); first trained epoch minus last "
-        f"{row.claim:+.3f} → {row.claim_changed:+.3f}{', which turns the claim' if row.changes_claim else ''}"
-    )
+def _row(row: Any) -> list[str]:
+    return [
+        row.choice,
+        row.detector,
+        str(row.batch_size),
+        f"{row.difference:+.3f} [{row.difference_low:+.3f}, {row.difference_high:+.3f}]",
+        f"{row.better}/{row.equivalent}/{row.worse}/{row.undecided}",
+        f"{row.claim:+.3f} → {row.claim_changed:+.3f}",
+        "yes" if row.changes_claim else "",
+    ]

@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from immature_ood.audit import audit_rows, audit_summary, summary_lines
+from immature_ood.audit import audit_rows, audit_summary, summary_text
 from immature_ood.job import job
 from immature_ood.scores import load_scores
 from immature_ood.storage import write_bytes
@@ -19,7 +19,7 @@ with job(snakemake.log):
     summary = audit_summary(audit, config)
     write_csv(audit, snakemake.output.audit)
     write_csv(summary, snakemake.output.summary)
-    lines = summary_lines(summary, config.margin)
-    write_bytes(snakemake.output.text, f"{lines}\n".encode())
-    page = frame_to_html(summary, "The released code's choices", lines)
+    text = summary_text(summary)
+    write_bytes(snakemake.output.text, f"{text}\n".encode())
+    page = frame_to_html(summary, "The released code's choices", text)
     write_bytes(snakemake.output.html, page.encode())
