@@ -135,7 +135,7 @@ def _interval(values: np.ndarray, config: EvaluationConfig) -> tuple[float, floa
 
 def summary_text(summary: pd.DataFrame) -> str:
     """The summary as a table for people, and in a line what nothing at all changed in."""
-    moved = (summary["difference_low"] != 0) | (summary["difference_high"] != 0)
+    moved = (summary[["difference_low", "difference_high", "better", "worse", "undecided"]] != 0).any(axis=1)
     rows = [_row(row) for row in summary[moved].itertuples()]
     headers = ["choice", "detector", "b", "mean AUROC moves by", "better/same/worse/?", "first − last epoch", "turned"]
     table = tabulate(rows, headers, tablefmt="simple", disable_numparse=True)

@@ -22,10 +22,11 @@ def published_table(
 ) -> pd.DataFrame:
     """One row a number that is in both, columns PUBLISHED_COLUMNS; empty if there is none.
 
-    auroc, overlap: what evaluation.auroc_table and overlap.overlap_table give, the latter for bits/dim. sources: of each data set of the study,
-    by name. reference: the folder of published numbers. inside: whether the published number lies in our interval;
-    empty where we have none (bits/dim). Baselines were published of fully trained models: they stand beside our last
-    epoch.
+    auroc, overlap: what evaluation.auroc_table and overlap.overlap_table give, the latter for bits/dim.
+    sources: of each data set of the study, by name. reference: the folder of published numbers.
+
+    inside: whether the published number lies in our interval; empty where we have none (bits/dim). Baselines were
+    published of fully trained models: they stand beside our last epoch.
     """
     ours = pd.concat([_our_auroc(auroc), *([] if overlap is None else [_our_bits(overlap)])]).assign(
         id=lambda table: table["id_dataset"].map(sources), ood=lambda table: table["ood_dataset"].map(sources)
