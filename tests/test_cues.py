@@ -49,14 +49,16 @@ def test_what_is_dropped_is_counted(manifests):
 
 def test_storage_that_differs_is_a_warning(manifests):
     assert cues(iter(manifests.values())) == [
-        "photos, letters: stored with loss (JPEG); glyphs: stored without loss. This alone may tell them apart."
+        "photos, letters: some or all images stored with loss (JPEG); glyphs: stored without loss. "
+        "This alone may tell them apart."
     ]
 
 
 def test_resampling_that_differs_is_a_warning(manifests):
     one, other = ({**manifests["glyphs"], "name": name, "resized": name == "large"} for name in ("large", "small"))
     assert cues([one, other]) == [
-        "large: resampled to the size of the study; small: not resampled. This alone may tell them apart."
+        "large: some or all images resampled to the size of the study; small: not resampled. "
+        "This alone may tell them apart."
     ]
 
 

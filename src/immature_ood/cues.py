@@ -10,8 +10,8 @@ from immature_ood.datasets import SPLITS
 __all__ = ["cues", "dataset_table"]
 
 CUES = {
-    "lossy": ("stored with loss (JPEG)", "stored without loss"),
-    "resized": ("resampled to the size of the study", "not resampled"),
+    "lossy": ("some or all images stored with loss (JPEG)", "stored without loss"),
+    "resized": ("some or all images resampled to the size of the study", "not resampled"),
 }
 
 
@@ -40,7 +40,7 @@ def cues(manifests: Iterable[Mapping[str, Any]]) -> list[str]:
     """A warning for each property without a content that some data sets have and others have not.
 
     >>> cues({"name": name, "lossy": name == "faces", "resized": True} for name in ("faces", "digits"))
-    ['faces: stored with loss (JPEG); digits: stored without loss. This alone may tell them apart.']
+    ['faces: some or all images stored with loss (JPEG); digits: stored without loss. This alone may tell them apart.']
     """
     known = list(manifests)
     lines = []
