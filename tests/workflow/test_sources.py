@@ -6,7 +6,7 @@ import archives
 import pandas as pd
 import pytest
 import yaml
-from test_workflow import copy_project, snakemake
+from test_workflow import copy_project, jobs, snakemake
 
 from immature_ood import registry
 
@@ -81,3 +81,21 @@ def test_the_colour_study_on_its_own_pictures(tmp_path):
     assert {*auroc["epoch"]} == {0, 1}
     bits = auroc.groupby("epoch")["bits_per_dim"].first()
     assert bits[1] < bits[0]
+
+
+def test_a_folder_that_is_missing_stops_before_any_job_and_a_new_picture_makes_the_set_anew(project):
+    study = yaml.safe_load((project / "studies/smoke.yaml").read_text()) | {"name": "mine"}
+    study["datasets"] = {"mine": {"source": "folder", "path": "my photographs", "train": 40, "fit": 20, "test": 20}}
+    study["training"]["batch_size"] = 20
+    study["features"] = {"fit_images": 20, "test_images": 20}
+    (project / "mine.yaml").write_text(yaml.safe_dump(study))
+    target = "results/mine/data/mine/manifest.json"
+    said = snakemake(project, target, study="mine.yaml", ok=False)
+    assert "datasets.mine.path: there is no folder my photographs" in said
+    assert "Building DAG" not in said
+    archives.build_folder(project / "my photographs")
+    snakemake(project, target, study="mine.yaml")
+    assert jobs(project, target, study="mine.yaml") == {}
+    picture = next((project / "my photographs").rglob("*.png"))
+    picture.with_name("another.png").write_bytes(picture.read_bytes())
+    assert jobs(project, target, study="mine.yaml") == {"download": 1}

@@ -47,7 +47,7 @@ def snakemake(folder, *arguments, ok=True, **options):
 
 def planned(folder, *arguments, **options):
     """Number of jobs a rule that a dry run plans."""
-    said = snakemake(folder, "--dry-run", "--quiet", "host", *arguments, **options)
+    said = snakemake(folder, "--quiet", "host", "--dry-run", *arguments, **options)
     if "Nothing to be done" in said:
         return {}
     assert "Job stats:" in said, said

@@ -16,6 +16,7 @@ os.environ.update(
 
 from snakemake.exceptions import WorkflowError
 
+from immature_ood.datasets import folder
 from immature_ood.provenance import source_hashes
 from immature_ood.storage import StorageError, check_writable
 from immature_ood.study import Study, StudyError
@@ -24,6 +25,12 @@ try:
     study = Study.parse(config)
 except StudyError as error:
     raise WorkflowError(f"the study is not valid:\n{error}") from None
+
+for name, dataset in study.datasets.items():
+    if dataset.path is not None and not Path(dataset.path).is_dir():
+        raise WorkflowError(
+            f"the study is not valid:\ndatasets.{name}.path: there is no folder {dataset.path}"
+        )
 
 RESULTS = f"results/{study.name}"
 SHARED = f"results/{study.shares or study.name}"  # images and checkpoints
@@ -164,6 +171,12 @@ def previous_checkpoint(wildcards):
             f"{CHECKPOINT}/{{file}}", **{**wildcards, "epoch": epoch}, file=files
         )
     )
+
+
+def folder_listing(dataset):
+    """What is in the folder of a data set of one's own pictures; None of other sources."""
+    path = study.datasets[dataset].path
+    return None if path is None else folder.listing(path)
 
 
 def model_of_samples(dataset):

@@ -21,6 +21,7 @@ rule download:
             exclude={"augmentation"}
         ),
         data_dir=study.data_dir,
+        pictures=lambda wildcards: folder_listing(wildcards.dataset),
         image=study.image.model_dump(),
         source=lambda wildcards: sources(
             "download.py", f"datasets/{study.datasets[wildcards.dataset].source}"

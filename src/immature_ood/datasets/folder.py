@@ -1,10 +1,11 @@
 """Your own images: all pictures in a folder and below it, of any size and mode.
 
 `path` in the study names the folder; a relative one is relative to where Snakemake runs. Train, fit and test images are
-dealt from one pool. Files are known by their suffix; hidden ones are left out. Snakemake does not look into the folder:
-after a change in it, delete the data set's folder in results.
+dealt from one pool. Files are known by their suffix; hidden ones are left out. Snakemake makes the data set anew when a
+picture comes, goes or has another size in bytes.
 """
 
+import hashlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from immature_ood.datasets._pools import of_files
 from immature_ood.storage import StorageError
 from immature_ood.study import DatasetConfig, ImageConfig, StudyError
 
-__all__ = ["PACKAGES", "SUFFIXES", "load"]
+__all__ = ["PACKAGES", "SUFFIXES", "listing", "load"]
 
 PACKAGES = ("pillow",)
 SUFFIXES = {
@@ -39,6 +40,13 @@ def load(image: ImageConfig, config: DatasetConfig, data_dir: Path) -> dict[str,
                 raise StorageError(f"{folder / names[place]}: cannot be read ({error.strerror}); mend it") from error
 
     return deal(of_files(names, contents, str(folder), image), config)
+
+
+def listing(path: str) -> str:
+    """A hash of the names and sizes of all pictures of a folder, to see whether it changed."""
+    folder = Path(path)
+    lines = [f"{name} {(folder / name).stat().st_size}" for name in sorted(_pictures(folder))]
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]
 
 
 def _pictures(folder: Path) -> Iterator[str]:
