@@ -60,7 +60,7 @@ def test_the_committed_studies_are_valid(file):
         ("models", None, "models: Input should be a valid dictionary"),
         ("models.glow.architecture", "glwo", "models.glow.architecture: unknown name 'glwo'; did you mean 'glow'?"),
         ("datasets.digits.source", "digist", "datasets.digits.source: unknown name 'digist'; did you mean 'digits'?"),
-        ("datasets.mnist", None, "datasets.mnist.source: unknown name 'mnist'"),
+        ("datasets.mnst", None, "datasets.mnst.source: unknown name 'mnst'; did you mean 'mnist'?"),
         ("detectors", ["likelyhood"], "detectors.0: unknown name 'likelyhood'; did you mean 'likelihood'?"),
         ("detectors", [], "detectors: List should have at least 1 item"),
         ("detectors", ["likelihood"] * 2, "detectors: holds a value twice"),
