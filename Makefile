@@ -42,7 +42,9 @@ audit: $(INSTALLED)
 	for study in studies/audit.yaml studies/audit-*.yaml; do \
 		snakemake scores --cores $(CORES) --configfile $$study || exit; done
 	snakemake results/audit/tables/audit.csv --cores $(CORES) --configfile studies/audit.yaml
+	snakemake results/audit/tables/audit.csv --report results/audit/report.html --configfile studies/audit.yaml
 	@echo; cat results/audit/tables/audit_summary.txt
+	@echo; echo 'table   results/audit/tables/audit.csv'
 
 doctor: $(INSTALLED)
 	python -m immature_ood.doctor $(STUDY)
