@@ -34,13 +34,12 @@ from immature_ood.datasets import (
     deal_official,
     glyphs,
     image_hashes,
-    load_split,
     make,
     microscopy,
     photos,
     retina,
 )
-from immature_ood.storage import StorageError
+from immature_ood.storage import StorageError, load_split
 from immature_ood.study import DatasetConfig, ImageConfig, StudyError
 
 SOURCES = registry.names("datasets")

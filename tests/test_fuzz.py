@@ -13,12 +13,11 @@ import yaml
 
 from immature_ood import training
 from immature_ood.checkpoints import load_model
-from immature_ood.datasets import load_split
 from immature_ood.detectors import fit_all, load_fitted, save_fitted
 from immature_ood.features import load_features, save_features
 from immature_ood.provenance import read_checkpoint
 from immature_ood.scores import ScoreKey, Scores, load_scores, save_scores
-from immature_ood.storage import StorageError, read_json_lines
+from immature_ood.storage import StorageError, load_split, read_json_lines
 from immature_ood.study import Study, StudyError
 
 STUDIES = Path(__file__).parents[1] / "studies"

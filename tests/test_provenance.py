@@ -88,12 +88,12 @@ def test_an_edit_changes_the_hash_of_its_module_unless_it_is_only_words(package,
         (
             [SCRIPTS / "train.py", provenance.SOURCE / "models/glow.py"],
             {"training", "checkpoints", "models.glow", "dequantisation"},
-            ("plots", "detectors", "gradients", "evaluation", "tables", "scores"),
+            ("datasets", "plots", "detectors", "gradients", "evaluation", "tables", "scores"),
         ),
         (
             [SCRIPTS / "extract.py", provenance.SOURCE / "models/glow.py"],
             {"gradients", "gradients.closed_form", "models.glow", "features"},
-            ("plots", "detectors", "training", "evaluation", "tables", "scores"),
+            ("datasets", "plots", "detectors", "training", "evaluation", "tables", "scores"),
         ),
         (
             [SCRIPTS / "plot_auroc.py"],

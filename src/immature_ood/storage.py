@@ -18,6 +18,7 @@ __all__ = [
     "check_writable",
     "load_arrays",
     "load_metadata",
+    "load_split",
     "read_json",
     "read_json_lines",
     "save_arrays",
@@ -76,6 +77,24 @@ def write_array(path: str | os.PathLike[str], array: np.ndarray) -> None:
     buffer = io.BytesIO()
     np.save(buffer, array, allow_pickle=False)
     write_bytes(path, buffer.getvalue())
+
+
+def load_split(path: str | os.PathLike[str]) -> np.ndarray:
+    """The images of one split, (N, C, H, W) uint8, mapped from disk and read-only.
+
+    Raises StorageError if the file is anything else: truncated, pickled, of another type or shape.
+    """
+    try:
+        pixels = np.lib.format.open_memmap(path, mode="r")
+        size = os.path.getsize(path)
+    except Exception as error:  # numpy parses the header as Python: a damaged one raises TokenError, SyntaxError, ...
+        raise StorageError(f"{path}: cannot be read as npy ({error}); delete it and rerun") from error
+    if pixels.dtype != np.uint8 or pixels.ndim != 4 or size != pixels.offset + pixels.nbytes:
+        raise StorageError(
+            f"{path}: holds {size:,} bytes of {pixels.dtype} {pixels.shape}, not whole uint8 (N, C, H, W); "
+            "delete it and rerun"
+        )
+    return pixels
 
 
 def write_json(path: str | os.PathLike[str], value: object) -> None:

@@ -4,10 +4,10 @@ from dataclasses import replace
 
 from immature_ood import gradients, runtime
 from immature_ood.checkpoints import load_model
-from immature_ood.datasets import load_split
 from immature_ood.features import save_features
 from immature_ood.job import job
 from immature_ood.progress import progress
+from immature_ood.storage import load_split
 from immature_ood.study import FeatureConfig
 
 with job(snakemake.log) as say:

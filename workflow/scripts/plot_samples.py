@@ -1,8 +1,8 @@
 """Training images, and images drawn from the model at each kept epoch."""
 
 from immature_ood import plots
-from immature_ood.datasets import load_split
 from immature_ood.job import job
+from immature_ood.storage import load_split
 
 with job(snakemake.log):
     drawn = {

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from immature_ood import runtime, training
 from immature_ood.checkpoints import Run
-from immature_ood.datasets import load_split
 from immature_ood.job import job
+from immature_ood.storage import load_split
 from immature_ood.study import MODEL, AugmentationConfig, TrainingConfig
 
 with job(snakemake.log) as say:

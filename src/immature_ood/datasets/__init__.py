@@ -26,7 +26,7 @@ import numpy as np
 
 from immature_ood import registry
 from immature_ood.datasets._pixels import through_jpeg
-from immature_ood.storage import StorageError, write_json, write_whole
+from immature_ood.storage import write_json, write_whole
 from immature_ood.study import DatasetConfig, ImageConfig, StudyError
 
 __all__ = [
@@ -37,7 +37,6 @@ __all__ = [
     "deal",
     "deal_official",
     "image_hashes",
-    "load_split",
     "make",
     "uses_training_set",
 ]
@@ -227,24 +226,6 @@ def _manifest(
             for split, images in splits.items()
         },
     }
-
-
-def load_split(path: str | os.PathLike[str]) -> np.ndarray:
-    """The images of one split, (N, C, H, W) uint8, mapped from disk and read-only.
-
-    Raises StorageError if the file is anything else: truncated, pickled, of another type or shape.
-    """
-    try:
-        pixels = np.lib.format.open_memmap(path, mode="r")
-        size = os.path.getsize(path)
-    except Exception as error:  # numpy parses the header as Python: a damaged one raises TokenError, SyntaxError, ...
-        raise StorageError(f"{path}: cannot be read as npy ({error}); delete it and rerun") from error
-    if pixels.dtype != np.uint8 or pixels.ndim != 4 or size != pixels.offset + pixels.nbytes:
-        raise StorageError(
-            f"{path}: holds {size:,} bytes of {pixels.dtype} {pixels.shape}, not whole uint8 (N, C, H, W); "
-            "delete it and rerun"
-        )
-    return pixels
 
 
 def image_hashes(pixels: np.ndarray) -> list[str]:
