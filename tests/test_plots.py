@@ -481,8 +481,8 @@ def strips_of(figure):
 def test_images_are_shown_as_they_are(channels):
     real, drawn = random_images(20, channels, 32), random_images(20, channels, 32)[::-1]
     strips = strips_of(plots.samples(real, {4: drawn[:3], 0: drawn[3:5]}, "digits"))
-    assert [*strips] == ["real", "untrained", "epoch 4"]
-    for name, images in {"real": real, "untrained": drawn[3:5], "epoch 4": drawn[:3]}.items():
+    assert [*strips] == ["training", "untrained", "epoch 4"]
+    for name, images in {"training": real, "untrained": drawn[3:5], "epoch 4": drawn[:3]}.items():
         for i, image in enumerate(images[: min(len(images), 3)]):
             shown = strips[name][:, i * (32 + 2) : i * (32 + 2) + 32]
             np.testing.assert_array_equal(shown, np.broadcast_to(image.transpose(1, 2, 0), (32, 32, 3)))
@@ -490,7 +490,7 @@ def test_images_are_shown_as_they_are(channels):
 
 def test_epochs_without_samples_are_left_out():
     strips = strips_of(plots.samples(random_images(), {0: random_images(0), 1: random_images(2)}, "digits"))
-    assert [*strips] == ["real", "epoch 1"]
+    assert [*strips] == ["training", "epoch 1"]
 
 
 def test_data_sets_are_in_the_order_given():

@@ -24,7 +24,7 @@ def samples(real: np.ndarray, drawn: Mapping[int, np.ndarray], id_dataset: str) 
     """
     names = {epoch: f"epoch {epoch}" if epoch else "untrained" for epoch in drawn}
     most = max((len(images) for images in drawn.values()), default=0) or SHOWN
-    rows = {"real": real[:most], **{names[epoch]: drawn[epoch] for epoch in sorted(drawn)}}
+    rows = {"training": real[:most], **{names[epoch]: drawn[epoch] for epoch in sorted(drawn)}}
     return _strips(rows, f"ID {id_dataset}: training images, and samples drawn from the model as training goes on")
 
 
