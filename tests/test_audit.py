@@ -84,6 +84,14 @@ def test_what_is_in_one_study_only_is_left_out_and_nothing_in_common_is_an_error
         audit_rows("fewer", base, [make_scores(1, groups=50)], {}, CONFIG)
 
 
+def test_other_seeds_stand_beside_each_other_in_their_order():
+    base = [make_scores(seed=seed) for seed in (0, 1)]
+    changed = [make_scores(seed=seed, shift=shift) for seed, shift in ((7, 2.0), (3, 1.0))]
+    table = audit_rows("seeds", base, changed, {}, CONFIG)
+    assert (table.query("seed == 0")["difference"] == 0).all()
+    assert (table.query("seed == 1")["difference"] > 0).all()
+
+
 def summed_up(base_shifts, changed_shifts):
     """The summary of a choice that changes the shift of the OOD sets at epochs 0, 1 and 16, three ID sets."""
 

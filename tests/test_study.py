@@ -193,7 +193,7 @@ def test_an_audit_differs_from_the_study_without_it_in_its_choice_alone(file):
         "audit-fresh_noise": {"features.noise"},
         "audit-epsilon": {"detectors"},
         "audit-jpeg": {"datasets", "id_datasets"},
-        "audit-tied_flow": {"models", "training", "features.noise"},
+        "audit-tied_flow": {"models", "seeds", "training", "features.noise"},
     }
     base, changed_study = (
         Study.parse(yaml.safe_load(path.read_text())) for path in (ROOT / "studies/audit.yaml", file)

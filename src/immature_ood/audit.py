@@ -18,7 +18,6 @@ from immature_ood.study import EvaluationConfig
 
 __all__ = ["AUDIT_COLUMNS", "SUMMARY_COLUMNS", "audit_rows", "audit_summary", "summary_text"]
 
-KEYS = ("id_dataset", "seed", "epoch")
 AUDIT_COLUMNS = (
     *("choice", "id_dataset", "ood_dataset", "seed", "epoch", "batch_size", "detector"),
     *("auroc", "auroc_changed", "difference", "difference_low", "difference_high", "verdict"),
@@ -36,6 +35,7 @@ def audit_rows(
 ) -> pd.DataFrame:
     """AUROC with the choice minus AUROC without it, for each pair, checkpoint, batch size and detector of both.
 
+    Seeds are matched by their order: another model has other weights anyhow.
     names: what a data set of the changed study is called in the base study, where it is called otherwise. A detector
     that the base study lacks is compared with the one whose name it continues: gradient_norms_epsilon with
     gradient_norms. Raises ValueError if the two share no checkpoint, or were not scored on the same number of groups.
@@ -44,16 +44,26 @@ def audit_rows(
     def called(dataset: str) -> str:
         return names.get(dataset, dataset)
 
-    by_key = {(called(one.checkpoint.id_dataset), one.checkpoint.seed, one.checkpoint.epoch): one for one in changed}
+    base, changed = list(base), list(changed)
+    places = [{seed: place for place, seed in enumerate(_seeds(study))} for study in (base, changed)]
+
+    def key(one: Scores, place: Mapping[int, int]) -> tuple[str, int, int]:
+        return called(one.checkpoint.id_dataset), place[one.checkpoint.seed], one.checkpoint.epoch
+
+    by_key = {key(one, places[1]): one for one in changed}
     rows = [
         {"choice": choice, **row}
         for one in base
-        if (other := by_key.get(tuple(getattr(one.checkpoint, key) for key in KEYS)))
+        if (other := by_key.get(key(one, places[0])))
         for row in _rows(one, other, {called(dataset): dataset for dataset in other.ood_datasets}, config)
     ]
     if not rows:
         raise ValueError(f"{choice}: no ID data set, seed and epoch in both studies; give them the same epochs")
     return pd.DataFrame(rows, columns=[*AUDIT_COLUMNS])
+
+
+def _seeds(scores: Iterable[Scores]) -> list[int]:
+    return sorted({one.checkpoint.seed for one in scores})
 
 
 def _rows(
