@@ -21,7 +21,7 @@ SITE = [
     *("--default-resources", "slurm_partition=low", "mem_mb=1000", "runtime=30"),
     *("--slurm-init-seconds-before-status-checks", "2", "--seconds-between-status-checks", "2", "--latency-wait", "5"),
 ]
-# One training job of some 20 seconds after the untrained epoch.
+# One training job of 8 seconds or more after the untrained epoch.
 LONG = ["--config", "name=long", "epochs=[0,400]", "id_datasets=[digits]"]
 WEIGHTS = "results/long/checkpoints/digits/glow/seed=0/epoch=400/weights.safetensors"
 
@@ -120,6 +120,17 @@ def first_training(project, cluster, process):
     return submitted((project / "said").read_text(), "train")[-1]
 
 
+def make_slower(project, seconds):
+    """Each training step takes so much longer, with the same result; a function that takes it back."""
+    script = project / "workflow/scripts/train.py"
+    before = script.read_text()
+    wait = f"lambda *a, **o: time.sleep({seconds}) or step(*a, **o)"
+    slow = f"import time\nstep = training._step\ntraining._step = {wait}\n"
+    assert "\nwith job(" in before
+    script.write_text(before.replace("\nwith job(", f"\n{slow}\nwith job(", 1))
+    return lambda: script.write_text(before)
+
+
 def test_the_smoke_study_end_to_end(project, cluster):
     segments = ["--config", "epochs_per_job=2", "epochs=[0,1,3]"]
     said = finish(project, start(project, cluster, *segments, "--", "checkpoints"))
@@ -152,6 +163,7 @@ def test_a_study_on_cuda_asks_for_a_gpu_a_job(project, cluster):
 
 
 def test_a_preempted_job_is_requeued_and_makes_the_same_bytes(project, cluster, undisturbed):
+    make_slower(project, 0.02)  # it is not done before the urgent job comes
     process = start(project, cluster, *LONG, "--", WEIGHTS)
     job = first_training(project, cluster, process)
     urgent = ["sbatch", "--parsable", "--partition=short", "--exclusive", "--output=/dev/null", "--wrap=sleep 3"]
@@ -177,9 +189,7 @@ def test_a_job_over_its_memory_is_retried_with_more(project, cluster, undisturbe
 
 def test_a_job_out_of_time_goes_on_in_the_next(project, cluster):
     """A minute is the shortest limit; each step is made longer, so that training needs more than one."""
-    script = project / "workflow/scripts/train.py"
-    slow = "import time\nstep = training._step\ntraining._step = lambda *a, **o: time.sleep(0.15) or step(*a, **o)\n"
-    script.write_text(script.read_text().replace("with job(", f"{slow}\nwith job(", 1))
+    at_full_speed = make_slower(project, 0.15)
     long = [argument.replace("400", "150") for argument in LONG]
     target = WEIGHTS.replace("400", "150")
     said = finish(project, start(project, cluster, *long, "--set-resources", "train:runtime=1", "--", target), 500)
@@ -191,7 +201,7 @@ def test_a_job_out_of_time_goes_on_in_the_next(project, cluster):
     local.mkdir()
     for part in PARTS:
         (local / part).symlink_to(project / part)
-    script.write_text(script.read_text().replace("time.sleep(0.15) or ", ""))
+    at_full_speed()
     locally(local, *long, "--", target)
     assert weights(project / target) == weights(local / target)
 
