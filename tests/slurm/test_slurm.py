@@ -207,7 +207,7 @@ def test_a_job_out_of_time_goes_on_in_the_next(project, cluster):
 
 
 def weights(path):
-    """The bytes of each tensor in the file, whose header names the source that made it, a slower script too."""
+    """The bytes of each tensor; the file's header has the hash of the training script, which a test may have slowed."""
     from safetensors.numpy import load_file
 
     return {name: array.tobytes() for name, array in load_file(path).items()}
