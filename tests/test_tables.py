@@ -1,11 +1,12 @@
 import re
 from itertools import product
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from immature_ood.tables import paper_tables, summary_text, to_html, to_markdown, write_csv
+from immature_ood.tables import NAMES, paper_tables, read_table, summary_text, to_html, to_markdown, write_csv
 
 PAIRS = [("digits", "photos"), ("photos", "digits")]
 AUROC = {  # by (ID, OOD, b): epochs 0, 1 and 4
@@ -46,6 +47,39 @@ def test_csv_is_stable(tmp_path):
     table = pd.DataFrame({"name": ["a", "b"], "auroc": [1 / 3, np.nan], "images_seen": [3000000, 0]})
     write_csv(table, tmp_path / "tables" / "auroc.csv")
     assert (tmp_path / "tables" / "auroc.csv").read_text() == "name,auroc,images_seen\na,0.333333,3000000\nb,,0\n"
+
+
+ODD_NAMES = ["NA", "N/A", "nan", "NaN", "null", "None", "True", "no", "1e3", "inf", "007", "2024", "1_0", "0x10", "-"]
+
+
+@pytest.mark.parametrize("name", ODD_NAMES)
+def test_a_name_is_read_as_it_was_written_whatever_it_looks_like(tmp_path, name):
+    """Alone in its column, and beside an ordinary one."""
+    for names in ([name, name], [name, "photos"]):
+        table = pd.DataFrame(dict.fromkeys(NAMES, names) | {"epoch": [0, 1], "auroc": [0.5, np.nan], "low": np.nan})
+        write_csv(table, tmp_path / "auroc.csv")
+        found = read_table(tmp_path / "auroc.csv")
+        assert found[[*NAMES]].to_dict("list") == dict.fromkeys(NAMES, names)
+        pd.testing.assert_frame_equal(found[["epoch", "auroc", "low"]], table[["epoch", "auroc", "low"]])
+
+
+@pytest.mark.parametrize("name", ODD_NAMES)
+def test_a_table_of_odd_names_is_as_one_of_ordinary_names(tmp_path, name):
+    """As sets, models and detectors; the pair of the set with a set called 2023 too."""
+    ordinary = make_auroc()
+    odd = ordinary.replace({"digits": name, "photos": "2023", "glow": name, "gradient_norms": name})
+    write_csv(odd, tmp_path / "auroc.csv")
+    text = to_markdown(paper_tables(read_table(tmp_path / "auroc.csv")))
+    assert f"AUROC of {name}, {name}" in text
+    for pair, renamed in (("digits → photos", f"{name} → 2023"), ("photos → digits", f"2023 → {name}"), ("mean",) * 2):
+        expected = markdown_rows(to_markdown(paper_tables(ordinary)), pair)
+        assert markdown_rows(text, renamed) == expected != []
+
+
+def test_no_table_is_read_by_pandas_own_idea_of_missing():
+    root = Path(__file__).parents[1]
+    files = [*(root / "src").rglob("*.py"), *(root / "workflow").rglob("*.py")]
+    assert [file.name for file in files if "read_csv(" in file.read_text(encoding="utf-8")] == ["tables.py"]
 
 
 def test_markdown_of_one_seed():

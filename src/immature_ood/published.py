@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 
 from immature_ood.evaluation import without_calibration
+from immature_ood.tables import read_table
 
 __all__ = ["PUBLISHED_COLUMNS", "published_table"]
 
@@ -83,4 +84,4 @@ def _baselines(reference: Path) -> pd.DataFrame:
 
 def _theirs(path: Path) -> pd.DataFrame:
     names = {"id_dataset": "id", "ood_dataset": "ood", "eval_dataset": "ood"}
-    return pd.read_csv(path).rename(columns=names)
+    return read_table(path).rename(columns=names)

@@ -12,7 +12,22 @@ from tabulate import tabulate
 from immature_ood.evaluation import calibration_rows, immature_summary, without_calibration
 from immature_ood.storage import write_bytes
 
-__all__ = ["Cell", "PaperTable", "frame_to_html", "paper_tables", "summary_text", "to_html", "to_markdown", "write_csv"]
+__all__ = [
+    "Cell",
+    "PaperTable",
+    "frame_to_html",
+    "paper_tables",
+    "read_table",
+    "summary_text",
+    "to_html",
+    "to_markdown",
+    "write_csv",
+]
+
+NAMES = (  # columns of words, whatever they look like: a data set may be called 007, 1e3 or NA
+    *("id_dataset", "ood_dataset", "eval_dataset", "name", "model", "detector", "layer"),
+    *("choice", "baseline", "metric", "method", "source", "unit", "verdict", "device"),
+)
 
 TEXT_WIDTH = 112  # columns of a terminal
 BEST_NOTE = "best epoch of the pair and b (each, if several print the same), picked on the test data."
@@ -38,6 +53,18 @@ pre { font-size: 13px; }
 def write_csv(table: pd.DataFrame, path: str | os.PathLike[str]) -> None:
     """Writes a table as CSV, whole or not at all; six significant digits, NaN as an empty field."""
     write_bytes(path, table.to_csv(index=False, float_format="%.6g", lineterminator="\n").encode())
+
+
+def read_table(path: str | os.PathLike[str]) -> pd.DataFrame:
+    """Reads what write_csv wrote: names are the strings that were written; of the numbers an empty field is NaN."""
+    columns = pd.read_csv(path, nrows=0, encoding="utf-8").columns
+    return pd.read_csv(
+        path,
+        dtype={name: str for name in columns if name in NAMES},
+        keep_default_na=False,
+        na_values={column: [""] for column in columns if column not in NAMES},
+        encoding="utf-8",
+    )
 
 
 @dataclass(frozen=True)

@@ -1,14 +1,13 @@
 """AUROC against the overlap of the log-likelihoods."""
 
-import pandas as pd
-
 from immature_ood import plots
 from immature_ood.job import job
+from immature_ood.tables import read_table
 
 with job(snakemake.log):
     given = snakemake.input
     overlap, auroc, correlation = (
-        pd.read_csv(path).query("model == @snakemake.wildcards.model")
+        read_table(path).query("model == @snakemake.wildcards.model")
         for path in (given.overlap, given.auroc, given.correlation)
     )
     plots.save(plots.overlap_and_auroc(overlap, auroc, correlation), snakemake.output[0])

@@ -1,13 +1,12 @@
 """Bits per dimension against epoch, of all ID data sets."""
 
-import pandas as pd
-
 from immature_ood import plots
 from immature_ood.job import job
+from immature_ood.tables import read_table
 
 with job(snakemake.log):
     log, table = (
-        pd.read_csv(path).query("model == @snakemake.wildcards.model")
+        read_table(path).query("model == @snakemake.wildcards.model")
         for path in (snakemake.input.log, snakemake.input.auroc)
     )
     figure = plots.bits_per_dim_by_epoch(log, table)

@@ -7,11 +7,11 @@ import pandas as pd
 from immature_ood.job import job
 from immature_ood.published import published_table
 from immature_ood.storage import write_bytes
-from immature_ood.tables import frame_to_html, write_csv
+from immature_ood.tables import frame_to_html, read_table, write_csv
 
 with job(snakemake.log):
-    auroc = pd.read_csv(snakemake.input.auroc)
-    overlap = pd.concat(map(pd.read_csv, snakemake.input.overlap)) if snakemake.input.overlap else None
+    auroc = read_table(snakemake.input.auroc)
+    overlap = pd.concat(map(read_table, snakemake.input.overlap)) if snakemake.input.overlap else None
     reference = Path(snakemake.input.reference[0]).parent
     table = published_table(auroc, overlap, snakemake.params.names, reference)
     write_csv(table, snakemake.output.csv)

@@ -1,13 +1,11 @@
 """The table of one ID data set in the paper's form, for people."""
 
-import pandas as pd
-
 from immature_ood.job import job
 from immature_ood.storage import write_bytes
-from immature_ood.tables import paper_tables, to_html, to_markdown
+from immature_ood.tables import paper_tables, read_table, to_html, to_markdown
 
 with job(snakemake.log):
-    tables = paper_tables(pd.read_csv(snakemake.input.auroc))
+    tables = paper_tables(read_table(snakemake.input.auroc))
     title = f"AUROC, trained on {snakemake.wildcards.id}"
     write_bytes(snakemake.output.markdown, f"# {title}\n\n{to_markdown(tables)}".encode())
     write_bytes(snakemake.output.html, to_html(tables, title).encode())

@@ -6,11 +6,11 @@ from immature_ood.cues import cues
 from immature_ood.evaluation import immature_summary
 from immature_ood.job import job
 from immature_ood.storage import read_json, write_bytes
-from immature_ood.tables import paper_tables, summary_text, to_html, write_csv
+from immature_ood.tables import paper_tables, read_table, summary_text, to_html, write_csv
 
 with job(snakemake.log):
-    auroc = pd.concat(map(pd.read_csv, snakemake.input.auroc), ignore_index=True)
-    immature = pd.read_csv(snakemake.input.immature)
+    auroc = pd.concat(map(read_table, snakemake.input.auroc), ignore_index=True)
+    immature = read_table(snakemake.input.immature)
     warnings = [f"Warning: {line}" for line in cues(map(read_json, snakemake.input.manifests))]
     write_csv(auroc, snakemake.output.auroc)
     write_bytes(snakemake.output.text, summary_text(auroc, immature, warnings).encode())
