@@ -15,8 +15,8 @@ from immature_ood import training
 from immature_ood.checkpoints import load_model
 from immature_ood.detectors import fit_all, load_fitted, save_fitted
 from immature_ood.features import load_features, save_features
-from immature_ood.provenance import read_checkpoint
 from immature_ood.scores import ScoreKey, Scores, load_scores, save_scores
+from immature_ood.sidecars import read_checkpoint
 from immature_ood.storage import StorageError, load_split, read_json_lines
 from immature_ood.study import Study, StudyError
 

@@ -1,20 +1,24 @@
 """What a stage depends on: the syntax of the modules it reaches, and no other."""
 
 import json
+import re
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from immature_ood import provenance
-from immature_ood.provenance import CheckpointId, describe, source_hashes, train_seconds, versions
+from immature_ood.provenance import WITHOUT_INFLUENCE, CheckpointId, describe, source_hashes, versions
+from immature_ood.sidecars import train_seconds
 from immature_ood.storage import write_json
 
 ROOT = Path(__file__).parents[1]
 SCRIPTS = ROOT / "workflow/scripts"
 
 SCRIPT = '''"""What it does."""
-from immature_ood import top
+from immature_ood import script, top
 
 print(top.value())  # says it
 '''
@@ -37,7 +41,11 @@ def package(tmp_path, monkeypatch):
         "pkg/__init__.py": "",
         "pkg/top.py": TOP,
         "pkg/part/__init__.py": "TWO = 2\n",
-        "pkg/part/inner.py": "from immature_ood import storage\nONE = 1\n",
+        "pkg/part/inner.py": "from immature_ood import storage\nfrom . import near\nfrom ..far import FIVE\nONE = 1\n",
+        "pkg/part/near.py": "def six():\n    from .nearer import SIX\n    return SIX\n",
+        "pkg/part/nearer.py": "SIX = 6\n",
+        "pkg/far.py": "FIVE = 5\n",
+        "pkg/script.py": "SEVEN = 7\n",
         "pkg/storage.py": "THREE = 3\n",
         "pkg/other.py": "FOUR = 4\n",
     }
@@ -55,7 +63,13 @@ def hashes(package):
 
 
 def test_all_that_is_reached_counts_and_nothing_else(package):
-    assert {*hashes(package)} == {"script", "top", "part", "part.inner"}
+    assert {*hashes(package)} == {
+        *("script.py", "script", "top", "part", "part.inner", "part.near", "part.nearer", "far")
+    }
+
+
+def test_a_module_without_influence_counts_where_it_is_named(package):
+    assert "storage" in source_hashes(package / "script.py", package / "pkg/storage.py")
 
 
 @pytest.mark.parametrize(
@@ -67,7 +81,11 @@ def test_all_that_is_reached_counts_and_nothing_else(package):
         ("pkg/top.py", "    return ONE", "    return (\n        ONE\n    )", set()),
         ("pkg/storage.py", "3", "33", set()),
         ("pkg/other.py", "4", "44", set()),
-        ("script.py", "top.value()", "top.value() + 1", {"script"}),
+        ("script.py", "top.value()", "top.value() + 1", {"script.py"}),
+        ("pkg/script.py", "7", "77", {"script"}),  # a module of the script's name
+        ("pkg/part/near.py", "return SIX", "return -SIX", {"part.near"}),
+        ("pkg/part/nearer.py", "6", "66", {"part.nearer"}),
+        ("pkg/far.py", "5", "55", {"far"}),
         ("pkg/top.py", "return ONE", "return -ONE", {"top"}),
         ("pkg/part/inner.py", "ONE = 1", "ONE = 11", {"part.inner"}),
         ("pkg/part/__init__.py", "2", "22", {"part"}),
@@ -112,6 +130,39 @@ def test_a_stage_depends_on_what_it_needs_and_on_nothing_after_it(sources, neede
     found = source_hashes(*sources)
     assert needed <= found.keys()
     assert not [name for name in found if name.split(".")[0] in foreign]
+
+
+IMPORTED = """
+import ast, json, pathlib, sys
+found = {}
+for path in map(pathlib.Path, sys.argv[1:]):
+    for name in [name for name in sys.modules if name.split(".")[0] == "immature_ood"]:
+        del sys.modules[name]
+    tree = ast.parse(path.read_bytes())
+    tree.body = [node for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom)]
+    exec(compile(tree, path, "exec"), {})
+    found[path.name] = [name for name in sys.modules if name.startswith("immature_ood.")]
+print(json.dumps(found))
+"""
+# Imported inside functions alone, where they are needed: hashed, but not there when a script starts.
+LATE: dict[str, set[str]] = {}
+
+
+def test_what_is_hashed_of_a_script_is_what_it_imports():
+    """All scripts, by Python's own idea of what they import; modules that are found by name come on top."""
+    scripts = sorted(SCRIPTS.glob("*.py"))
+    done = subprocess.run([sys.executable, "-c", IMPORTED, *scripts], capture_output=True, text=True, check=True)
+    for name, modules in json.loads(done.stdout).items():
+        imported = {module.removeprefix("immature_ood.") for module in modules} - WITHOUT_INFLUENCE
+        assert source_hashes(SCRIPTS / name).keys() == imported | {name} | LATE.get(name, set()), name
+
+
+def test_every_rule_states_the_sources_of_its_script():
+    rules = [rule for file in (ROOT / "workflow/rules").glob("*.smk") for rule in file.read_text().split("\nrule ")]
+    scripts = [(re.search(r"scripts/(\w+\.py)", rule), rule) for rule in rules]
+    assert sorted(found[1] for found, _ in scripts if found) == sorted(file.name for file in SCRIPTS.glob("*.py"))
+    for found, rule in scripts:
+        assert not found or re.search(rf'sources\(\s*"{found[1]}"', rule), found[1]
 
 
 def test_every_script_that_uses_no_model_starts_without_torch():

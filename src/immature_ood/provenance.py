@@ -12,9 +12,9 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from immature_ood.storage import StorageError, read_json
+from immature_ood.storage import read_json
 
-__all__ = ["CheckpointId", "describe", "read_checkpoint", "source_hashes", "train_seconds", "versions"]
+__all__ = ["CheckpointId", "describe", "source_hashes", "versions"]
 
 PACKAGE = "immature_ood"
 SOURCE = Path(__file__).resolve().parent  # also where the project is reached by links
@@ -37,32 +37,16 @@ class CheckpointId:
 def source_hashes(*paths: str | Path) -> dict[str, str]:
     """A short hash of each module of this package that the given Python files reach by imports, and of the files.
 
+    Modules are named as in imports, without the package; files outside it, such as scripts, by their file name.
     Comments, docstrings and layout do not count. Modules found by name at run time (registry) must be given as paths.
     """
     found: dict[str, str] = {}
     waiting = [Path(path) for path in paths]
     while waiting:
         path = waiting.pop()
-        name = _module_name(path)
-        if name in found or name in WITHOUT_INFLUENCE:
-            continue
-        found[name] = _syntax_hash(path)
-        waiting += _imported(path)
+        found[_name(path)] = _syntax_hash(path)
+        waiting += [file for file in _imported(path) if _name(file) not in found.keys() | WITHOUT_INFLUENCE]
     return dict(sorted(found.items()))
-
-
-def read_checkpoint(sidecar: str | Path) -> tuple[CheckpointId, float]:
-    """Which checkpoint a checkpoint.json lies beside, and its training time in seconds."""
-    described = read_json(sidecar)
-    try:
-        return CheckpointId(**described["checkpoint"]), float(described["train_seconds"])
-    except (KeyError, TypeError, ValueError) as error:
-        raise StorageError(f"{sidecar}: does not describe a checkpoint ({error}); delete it and rerun") from error
-
-
-def train_seconds(sidecars: Iterable[str | Path]) -> dict[CheckpointId, float]:
-    """Training time of each checkpoint, from the checkpoint.json beside its weights."""
-    return dict(read_checkpoint(path) for path in sidecars)
 
 
 def describe(
@@ -95,16 +79,16 @@ def versions(*packages: str) -> dict[str, str]:
     return {"commit": _commit(), "python": platform.python_version()} | {name: version(name) for name in packages}
 
 
-def _module_name(path: Path) -> str:
+def _name(path: Path) -> str:
     if SOURCE not in path.resolve().parents:
-        return path.stem
+        return path.name  # with its suffix, which no module has: overlap.py is a script, overlap a module
     parts = path.resolve().relative_to(SOURCE).with_suffix("").parts
     return ".".join(part for part in parts if part != "__init__")
 
 
 @cache
 def _syntax_hash(path: Path) -> str:
-    tree = ast.parse(path.read_text())
+    tree = ast.parse(path.read_bytes())
     for node in ast.walk(tree):
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
             node.body = [child for child in node.body if not _is_docstring(child)] or [ast.Pass()]
@@ -119,18 +103,26 @@ def _is_docstring(node: ast.stmt) -> bool:
 def _imported(path: Path) -> list[Path]:
     """The files of this package that a file imports, wherever in the file."""
     found = []
-    for node in ast.walk(ast.parse(path.read_text())):
-        for module in _modules(node):
+    for node in ast.walk(ast.parse(path.read_bytes())):
+        for module in _modules(node, path):
             found += _files(module)
     return found
 
 
-def _modules(node: ast.AST) -> Iterator[str]:
+def _modules(node: ast.AST, path: Path) -> Iterator[str]:
+    """The modules that a statement in a file imports, and the names it takes from them, which may be modules too."""
     if isinstance(node, ast.Import):
         yield from (alias.name for alias in node.names)
-    elif isinstance(node, ast.ImportFrom) and node.module:
-        yield node.module
-        yield from (f"{node.module}.{alias.name}" for alias in node.names)  # perhaps a module, perhaps a name in one
+    elif isinstance(node, ast.ImportFrom):
+        module = ".".join([*_package(path, node.level), *filter(None, [node.module])])
+        yield module
+        yield from (f"{module}.{alias.name}" for alias in node.names)
+
+
+def _package(path: Path, level: int) -> list[str]:
+    """What the dots of a relative import in a file stand for: none, the package the file is in, the one above, ..."""
+    folders = [PACKAGE, *path.resolve().parent.relative_to(SOURCE).parts] if level else []
+    return folders[: len(folders) - level + 1]
 
 
 def _files(module: str) -> list[Path]:

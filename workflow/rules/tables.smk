@@ -289,5 +289,6 @@ rule provenance:
     params:
         study=study.model_dump(mode="json"),
         sources=all_sources(),
+        source=sources("provenance.py", "provenance"),
     script:
         "../scripts/provenance.py"

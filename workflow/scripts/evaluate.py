@@ -2,8 +2,8 @@
 
 from immature_ood.evaluation import auroc_table
 from immature_ood.job import job
-from immature_ood.provenance import train_seconds
 from immature_ood.scores import load_scores
+from immature_ood.sidecars import train_seconds
 from immature_ood.study import EvaluationConfig
 from immature_ood.tables import write_csv
 

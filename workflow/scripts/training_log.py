@@ -3,7 +3,7 @@
 import pandas as pd
 
 from immature_ood.job import job
-from immature_ood.provenance import read_checkpoint
+from immature_ood.sidecars import read_checkpoint
 from immature_ood.storage import read_json_lines
 from immature_ood.tables import write_csv
 
