@@ -38,6 +38,7 @@ from immature_ood.datasets import (
     microscopy,
     photos,
     retina,
+    unit_of,
 )
 from immature_ood.storage import StorageError, load_split
 from immature_ood.study import DatasetConfig, ImageConfig, StudyError
@@ -45,6 +46,13 @@ from immature_ood.study import DatasetConfig, ImageConfig, StudyError
 SOURCES = registry.names("datasets")
 POCKET = {"train": 3000, "fit": 1000, "test": 1000}
 SIZES = dict.fromkeys(("digits", "photos", "glyphs"), POCKET)
+UNITS = {  # the kinds of what belongs together, the default first; of the others every image is on its own
+    **dict.fromkeys(("photos", "microscopy", "retina", "astronomy"), ("block", "photograph")),
+    "glyphs": ("letter", "image"),
+    "gtsrb": ("track", "image"),
+    "omniglot": ("character", "image"),
+    "folder": ("image", "folder"),
+}
 FEW = {"train": 40, "fit": 20, "test": 20}
 GREY, COLOUR = ImageConfig(), ImageConfig(channels=3, side=32)
 NOWHERE = Path("/nowhere")
@@ -155,6 +163,19 @@ class TestSource:
             assert entry["count"] == len(pixels) == len(set(entry["origins"]))
             assert entry["dropped"] == 0
             assert entry["sha256"] == hashlib.sha256(pixels.tobytes()).hexdigest()
+
+    def test_units_are_numbered_by_first_appearance(self, source, made):
+        manifest = made(source).manifest
+        assert manifest["unit"] == UNITS.get(source, ("image",))[0]
+        for entry in manifest["splits"].values():
+            assert len(entry["units"]) == entry["count"]
+            assert [*dict.fromkeys(entry["units"])] == [*range(max(entry["units"]) + 1)]
+
+    def test_it_offers_its_kinds_of_units_and_no_other(self, source, here):
+        kinds = UNITS.get(source, ("image",))
+        assert [unit_of(here.config(source, unit=kind))[0] for kind in kinds] == [*kinds]
+        with pytest.raises(StudyError, match=rf"unit: unknown name 'imagee' of the source {source}; (did|valid)"):
+            unit_of(here.config(source, unit="imagee"))
 
     def test_too_many_images_are_refused(self, source, here, tmp_path):
         with pytest.raises(
@@ -339,6 +360,31 @@ def test_the_retina_has_no_black_surround(here):
     assert dark.max() <= retina.SURROUND
 
 
+def test_patches_of_one_block_are_one_unit(made):
+    """500 patches of the test split come from 77 blocks of 12 pictures."""
+    made_photos = made("photos")
+    assert made_photos.manifest["unit"] == "block"
+    entry = made_photos.manifest["splits"]["test"]
+    assert len({*entry["units"][:500]}) == 77
+    regions = {
+        (file, region.top, region.left): number
+        for file in photos.PHOTOGRAPHS
+        for number, region in enumerate(_patches.regions(*luma(file).shape))
+    }
+    unit_of_region = {}
+    for unit, (file, top, left) in zip(entry["units"], map(corner, entry["origins"]), strict=True):
+        inside = [key for key in regions if key[0] == file and 0 <= top - key[1] <= 48 and 0 <= left - key[2] <= 48]
+        assert len(inside) == 1
+        assert unit_of_region.setdefault(inside[0], unit) == unit
+    assert len(unit_of_region) == len({*unit_of_region.values()})
+
+
+def test_a_whole_picture_may_be_the_unit(here, tmp_path):
+    entry = here.make("photos", tmp_path, unit="photograph", **FEW).manifest["splits"]["test"]
+    files = [corner(origin)[0] for origin in entry["origins"]]
+    assert len({*zip(files, entry["units"], strict=True)}) == len({*files}) == len({*entry["units"]})
+
+
 # --- glyphs --------------------------------------------------------------------------------------------------------
 
 
@@ -513,6 +559,13 @@ def test_an_image_in_two_splits_stays_in_the_later_one(monkeypatch, tmp_path):
     }
     for split in SPLITS:
         assert [f"#{value}" for value in found.pixels[split][:, 0, 0, 0]] == found.origins[split]
+
+
+def test_images_of_the_same_pixels_are_one_unit(monkeypatch, tmp_path):
+    sizes = source_giving(monkeypatch, train=[1, 2, 1, 3], fit=[4, 5], test=[6, 7, 7, 8, 6])
+    make("set", DatasetConfig(**sizes), GREY, tmp_path, NOWHERE)
+    found = {split: entry["units"] for split, entry in Made(tmp_path).manifest["splits"].items()}
+    assert found == {"train": [0, 1, 0, 2], "fit": [0, 1], "test": [0, 1, 1, 2, 0]}
 
 
 def test_repeats_do_not_hide_that_a_source_gives_too_few(monkeypatch, tmp_path):

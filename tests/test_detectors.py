@@ -31,6 +31,7 @@ def make_features(groups=200, b=1, seed=0, shift=0.0, split="fit", layers=LAYERS
         images=np.arange(groups * b).reshape(groups, b),
         layers=layers,
         dimensions=784,
+        units=np.arange(groups),
     )
 
 

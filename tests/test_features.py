@@ -15,7 +15,9 @@ def make(b, groups=4):
     norms = generator.normal(size=(groups, 2)).astype(np.float32)
     norms[0, 0] = -np.inf
     images = np.arange(groups * b).reshape(groups, b)
-    return Features("photos", "test", norms, generator.normal(-900, 5, groups), images, ("a", "b"), 784)
+    return Features(
+        "photos", "test", norms, generator.normal(-900, 5, groups), images, ("a", "b"), 784, np.arange(groups) // 2
+    )
 
 
 def test_what_was_saved_is_loaded(tmp_path):
@@ -30,7 +32,7 @@ def test_what_was_saved_is_loaded(tmp_path):
             *("photos", "test"),
             *(("a", "b"), 784),
         )
-        for name in ("log_norms", "log_prob", "images"):
+        for name in ("log_norms", "log_prob", "images", "units"):
             np.testing.assert_array_equal(getattr(features, name), getattr(saved[b], name))
 
 

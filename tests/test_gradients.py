@@ -338,17 +338,41 @@ def test_extract_names_layers_and_images():
     model, done = glow(perturbation=0, dtype=torch.float32), []
     pixels = np.random.default_rng(0).integers(0, 256, (17, *SHAPE), dtype=np.uint8)
     features = {f.batch_size: f for f in extract(model, pixels, "noise", "fit", [1, 5], 10, done.append)}
-    assert done == [10, 5]
-    assert features[1].images.ravel().tolist() == features[5].images.ravel().tolist() == [*range(15)]
+    assert done == [10, 5, 2]
+    for b, used in ((1, 17), (5, 15)):  # what fills no group of 5 is used alone
+        assert features[b].images.ravel().tolist() == [*range(used)]
+        assert features[b].units.tolist() == [*range(used // b)]
     for b, one in features.items():
         assert (one.dataset, one.split, one.dimensions) == ("noise", "fit", math.prod(SHAPE))
         assert one.layers == tuple(name for name, _ in model.layers())
-        assert one.log_norms.shape == (15 // b, len(one.layers))
+        assert one.log_norms.shape == (17 // b, len(one.layers))
         assert one.log_norms.dtype == np.float32
         dead = one.log_norms[:, one.layers.index("top.weight")]
         assert np.isneginf(dead).all()
         assert np.isfinite(one.log_norms[:, one.layers.index("top.bias")]).all()
-    np.testing.assert_allclose(features[1].log_prob.reshape(-1, 5).mean(axis=1), features[5].log_prob, rtol=1e-6)
+    np.testing.assert_allclose(features[1].log_prob[:15].reshape(-1, 5).mean(axis=1), features[5].log_prob, rtol=1e-6)
+
+
+@pytest.mark.parametrize("noise", ["fixed", "fresh"])
+def test_groups_are_of_different_units_and_images_keep_their_noise(noise):
+    model = glow(dtype=torch.float32)
+    pixels = np.random.default_rng(0).integers(0, 256, (12, *SHAPE), dtype=np.uint8)
+    units = [0, 0, 0, 1, 1, 2, 3, 3, 2, 2, 1, 4]
+    alone, pairs = extract(model, pixels, "noise", "test", [1, 2], 4, noise=noise, units=units)
+    (plain,) = extract(model, pixels, "noise", "test", [1], noise=noise)
+    np.testing.assert_array_equal(alone.images, plain.images)
+    np.testing.assert_allclose(alone.log_prob, plain.log_prob, rtol=1e-6)
+    np.testing.assert_allclose(alone.log_norms, plain.log_norms, rtol=0, atol=ROUNDING)
+    assert alone.units.tolist() == units
+    assert pairs.images.tolist() == [[0, 3], [1, 4], [2, 10], [5, 6], [8, 7]]
+    assert pairs.units.tolist() == [0, 0, 0, 1, 1]
+    np.testing.assert_allclose(pairs.log_prob, plain.log_prob[pairs.images].mean(axis=1), rtol=1e-6)
+
+
+def test_images_of_too_few_units_are_refused():
+    pixels = np.zeros((20, *SHAPE), np.uint8)
+    with pytest.raises(ValueError, match=r"photos, fit: 20 images of 4 units make no group of 5 .* another unit"):
+        extract(glow(), pixels, "photos", "fit", [1, 5], units=[0, 1, 2, 3] * 5)
 
 
 @pytest.mark.parametrize("model", [glow(), tied_flow()], ids=["glow", "tied flow"])

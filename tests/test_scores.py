@@ -20,7 +20,9 @@ def make_features(dataset="digits", split="test", groups=20, b=1, seed=0):
     norms[:, 1] = -np.inf
     log_prob = generator.normal(-900, 20, groups)
     images = np.arange(groups * b).reshape(groups, b)
-    return Features(dataset, split, norms, log_prob, images, ("weight", "bias"), dimensions=784)
+    return Features(
+        dataset, split, norms, log_prob, images, ("weight", "bias"), dimensions=784, units=np.arange(groups) // 2
+    )
 
 
 @pytest.fixture
@@ -65,12 +67,23 @@ def test_scores_are_those_of_the_detector_of_the_batch_size(files):
         np.testing.assert_array_equal(score(files).of("typicality", b, "fit"), expected)
 
 
+def test_scores_tell_which_groups_belong_together(files, tmp_path):
+    save_scores(tmp_path / "scores.safetensors", score(files))
+    for scores in (score(files), load_scores(tmp_path / "scores.safetensors")):
+        for dataset, split, groups in (("digits", "fit", 20), ("digits", "test", 20), ("fit", "test", 30)):
+            for b in (1, 5):
+                assert scores.units_of(b, dataset, split).tolist() == [group // 2 for group in range(groups)]
+        with pytest.raises(KeyError, match="photos"):
+            scores.units_of(1, "photos")
+
+
 def test_scores_come_back_exactly(files, tmp_path):
     scores = score(files)
     next(iter(scores.values.values()))[0] = np.inf
     save_scores(tmp_path / "scores.safetensors", scores)
     loaded = load_scores(tmp_path / "scores.safetensors")
-    assert replace(loaded, values={}) == replace(scores, values={})
+    assert replace(loaded, values={}, units={}) == replace(scores, values={}, units={})
+    assert loaded.units.keys() == scores.units.keys()
     assert loaded.values.keys() == scores.values.keys()
     for key, value in scores.values.items():
         np.testing.assert_array_equal(loaded.values[key], value)
@@ -117,9 +130,9 @@ def test_a_detector_that_gives_no_number_a_group_is_named(files, result, monkeyp
 def test_an_incomplete_file_is_refused(files, tmp_path):
     path = tmp_path / "scores.safetensors"
     save_scores(path, score(files))
-    arrays, metadata = load_arrays(path, "scores/1")
+    arrays, metadata = load_arrays(path, "scores/2")
     del metadata["bits_per_dim"]
-    save_arrays(path, "scores/1", arrays, metadata)
+    save_arrays(path, "scores/2", arrays, metadata)
     with pytest.raises(StorageError, match=r"scores\.safetensors: incomplete scores .*bits_per_dim"):
         load_scores(path)
 

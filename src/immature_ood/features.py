@@ -12,7 +12,8 @@ from immature_ood.storage import StorageError, load_arrays, save_arrays
 
 __all__ = ["Features", "load_features", "save_features"]
 
-SCHEMA = "features/1"
+SCHEMA = "features/2"
+ARRAYS = ("log_norms", "log_prob", "images", "units")
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,7 @@ class Features:
     images:    (G, b) int64, the place in the split of each image used.
     layers:    K names of parameter tensors.
     dimensions: D = C·H·W of an image, so that bits/dim = −log_prob / (D ln 2).
+    units:     (G,) int64, groups of the same number are not independent of one another (see grouping).
     """
 
     dataset: str
@@ -33,6 +35,7 @@ class Features:
     images: np.ndarray
     layers: tuple[str, ...]
     dimensions: int
+    units: np.ndarray
 
     @property
     def batch_size(self) -> int:
@@ -48,9 +51,7 @@ class Features:
 def save_features(path: str | os.PathLike[str], checkpoint: CheckpointId, features: Iterable[Features]) -> None:
     """Writes the features of one split, one entry a batch size."""
     features = list(features)
-    arrays = {
-        f"b={f.batch_size}/{name}": getattr(f, name) for f in features for name in ("log_norms", "log_prob", "images")
-    }
+    arrays = {f"b={f.batch_size}/{name}": getattr(f, name) for f in features for name in ARRAYS}
     common = {name: getattr(features[0], name) for name in ("dataset", "split", "layers", "dimensions")}
     batch_sizes = [f.batch_size for f in features]
     save_arrays(path, SCHEMA, arrays, {**common, "batch_sizes": batch_sizes, "checkpoint": asdict(checkpoint)})
@@ -70,9 +71,7 @@ def _features(arrays: dict[str, np.ndarray], metadata: dict[str, Any], b: int) -
     return Features(
         dataset=metadata["dataset"],
         split=metadata["split"],
-        log_norms=arrays[f"b={b}/log_norms"],
-        log_prob=arrays[f"b={b}/log_prob"],
-        images=arrays[f"b={b}/images"],
+        **{name: arrays[f"b={b}/{name}"] for name in ARRAYS},
         layers=tuple(metadata["layers"]),
         dimensions=metadata["dimensions"],
     )

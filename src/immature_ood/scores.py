@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 
 import numpy as np
 
@@ -13,7 +13,7 @@ from immature_ood.storage import StorageError, load_arrays, save_arrays
 
 __all__ = ["ScoreKey", "Scores", "load_scores", "save_scores", "score_all"]
 
-SCHEMA = "scores/1"
+SCHEMA = "scores/2"
 
 
 @dataclass(frozen=True, order=True)
@@ -36,12 +36,14 @@ class Scores:
     bits_per_dim: of the ID test set (groups of the smallest b).
     dead_layers:  by (detector, b), the layers the detector left out.
     values:       (G,) float64 by key, +inf allowed. ID data has the splits "fit" and "test", OOD data "test".
+    units:        (G,) int64 by (b, data set, split): groups of the same number are not independent of one another.
     """
 
     checkpoint: CheckpointId
     bits_per_dim: float
     dead_layers: Mapping[tuple[str, int], tuple[str, ...]]
     values: Mapping[ScoreKey, np.ndarray]
+    units: Mapping[tuple[int, str, str], np.ndarray] = field(default_factory=dict)
 
     @property
     def ood_datasets(self) -> list[str]:
@@ -52,6 +54,10 @@ class Scores:
         """(G,) float64; raises KeyError if that was not scored."""
         return self.values[ScoreKey(detector, batch_size, dataset, split)]
 
+    def units_of(self, batch_size: int, dataset: str, split: str = "test") -> np.ndarray:
+        """(G,) int64: groups of the same number are not independent; raises KeyError if that was not scored."""
+        return self.units[batch_size, dataset, split]
+
 
 def score_all(fitted_path: str | os.PathLike[str], feature_paths: Iterable[str | os.PathLike[str]]) -> Scores:
     """Scores files of features (ID fit, ID test, each OOD test) with the detectors fitted to the same checkpoint.
@@ -61,17 +67,19 @@ def score_all(fitted_path: str | os.PathLike[str], feature_paths: Iterable[str |
     """
     checkpoint, fitted = load_fitted(fitted_path)
     values: dict[ScoreKey, np.ndarray] = {}
+    units: dict[tuple[int, str, str], np.ndarray] = {}
     bits_per_dim = {}
     for path in feature_paths:
         features = _features_of(checkpoint, {b for _, b in fitted}, path)
         values |= {key: score for each in features.values() for key, score in _scored(fitted, each)}
+        units |= {(b, each.dataset, each.split): each.units for b, each in features.items()}
         smallest = features[min(features)]
         bits_per_dim[smallest.dataset, smallest.split] = smallest.bits_per_dim
     for split in ("fit", "test"):
         if (checkpoint.id_dataset, split) not in bits_per_dim:
             raise StorageError(f"no features of {checkpoint.id_dataset}/{split} among the inputs; add that file")
     dead_layers = {key: detector.dead_layers for key, detector in fitted.items()}
-    return Scores(checkpoint, bits_per_dim[checkpoint.id_dataset, "test"], dead_layers, values)
+    return Scores(checkpoint, bits_per_dim[checkpoint.id_dataset, "test"], dead_layers, values, units)
 
 
 def save_scores(path: str | os.PathLike[str], scores: Scores) -> None:
@@ -82,8 +90,15 @@ def save_scores(path: str | os.PathLike[str], scores: Scores) -> None:
         "bits_per_dim": scores.bits_per_dim,
         "dead_layers": dead_layers,
         "keys": [asdict(key) for key in scores.values],
+        "units": [*scores.units],
     }
-    save_arrays(path, SCHEMA, {str(key): value for key, value in scores.values.items()}, metadata)
+    arrays = {str(key): value for key, value in scores.values.items()}
+    save_arrays(path, SCHEMA, arrays | {_units_name(*key): each for key, each in scores.units.items()}, metadata)
+
+
+def _units_name(b: int, dataset: str, split: str) -> str:
+    """Of an array in the file; no key of scores begins like it, since no detector is called b=…."""
+    return f"b={b}/{dataset}/{split}"
 
 
 def load_scores(path: str | os.PathLike[str]) -> Scores:
@@ -96,6 +111,9 @@ def load_scores(path: str | os.PathLike[str]) -> Scores:
             bits_per_dim=metadata["bits_per_dim"],
             dead_layers={(detector, b): tuple(layers) for detector, b, layers in metadata["dead_layers"]},
             values={key: arrays[str(key)] for key in keys},
+            units={
+                (b, dataset, split): arrays[_units_name(b, dataset, split)] for b, dataset, split in metadata["units"]
+            },
         )
     except (KeyError, TypeError) as error:
         raise StorageError(f"{path}: incomplete scores ({error}); delete it and rerun") from error

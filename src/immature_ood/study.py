@@ -107,6 +107,7 @@ class DatasetConfig(Config):
     inverted: bool = False  # dark becomes bright: 255 minus each pixel
     jpeg_quality: Annotated[Whole, Field(ge=1, le=100)] | None = None  # images are stored as JPEG and read again
     augmentation: AugmentationConfig = AugmentationConfig()
+    unit: str | None = None  # what belongs together, such as "block" or "letter"; by default as the source says
     samples_of: SamplesConfig | None = None  # the training images are drawn from a model
 
 

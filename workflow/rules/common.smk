@@ -17,6 +17,7 @@ os.environ.update(
 from snakemake.exceptions import WorkflowError
 
 from immature_ood.datasets import folder
+from immature_ood.planning import faults
 from immature_ood.provenance import source_hashes
 from immature_ood.storage import StorageError, check_writable
 from immature_ood.study import Study, StudyError
@@ -25,6 +26,9 @@ try:
     study = Study.parse(config)
 except StudyError as error:
     raise WorkflowError(f"the study is not valid:\n{error}") from None
+
+if found := faults(study):
+    raise WorkflowError("\n".join(["the study is not valid:", *found]))
 
 for name, dataset in study.datasets.items():
     if dataset.path is not None and not Path(dataset.path).is_dir():

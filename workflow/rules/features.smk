@@ -6,6 +6,7 @@ rule extract:
         weights=f"{CHECKPOINT}/weights.safetensors",
         fit=of_original(f"{DATA}/fit.npy"),
         test=expand(f"{DATA}/test.npy", dataset=study.real_datasets),
+        manifests=expand(f"{DATA}/manifest.json", dataset=study.real_datasets),
     output:
         fit=f"{FEATURES}/fit.safetensors",
         test=expand(

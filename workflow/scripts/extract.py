@@ -7,7 +7,7 @@ from immature_ood.checkpoints import load_model
 from immature_ood.features import save_features
 from immature_ood.job import job
 from immature_ood.progress import progress
-from immature_ood.storage import load_split
+from immature_ood.storage import load_split, read_json
 from immature_ood.study import FeatureConfig
 
 with job(snakemake.log) as say:
@@ -16,6 +16,7 @@ with job(snakemake.log) as say:
     model, checkpoint = load_model(snakemake.input.weights)
     model.to(device)
     id_dataset, original = snakemake.wildcards.id, snakemake.params.original
+    manifests = {manifest["name"]: manifest["splits"] for manifest in map(read_json, snakemake.input.manifests)}
     splits = [(original, "fit", snakemake.input.fit, snakemake.output.fit, config.fit_images)]
     for dataset, source, output in zip(
         snakemake.params.datasets, snakemake.input.test, snakemake.output.test, strict=True
@@ -34,6 +35,7 @@ with job(snakemake.log) as say:
                 objective=config.objective,
                 noise=config.noise,
                 noise_key=(checkpoint.id_dataset, checkpoint.model, checkpoint.seed, checkpoint.epoch),
+                units=manifests[dataset][split]["units"][:cap],
             )
             if dataset == original:  # a set of samples has the fit and test images of its original
                 features = [replace(one, dataset=id_dataset) for one in features]

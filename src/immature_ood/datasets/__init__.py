@@ -7,7 +7,10 @@ A source is one file of this folder, found by its name (see registry). It has
   The images of a split are in an order that `config.seed` gives;
 * `FILES`, if it has files to download: a Download for each, kept in `data_dir/<source>/`; that of an official split is
   called "train" or "test";
-* `OFFICIAL`, if it has official splits: how many images each of them has.
+* `OFFICIAL`, if it has official splits: how many images each of them has;
+* `UNITS`, if its images are not independent of one another: for each kind of what belongs together, such as "block",
+  the function that names an image's unit by its origin. The first kind is the default; without it, every image is on
+  its own.
 
 A source reads the images that are asked for and no others: it hands a Pool to `deal` or `deal_official`. `make` does
 what is alike for all: it inverts images, stores them as JPEG, and leaves out those that are in two splits.
@@ -38,11 +41,12 @@ __all__ = [
     "deal_official",
     "image_hashes",
     "make",
+    "unit_of",
     "uses_training_set",
 ]
 
 SPLITS = ("train", "fit", "test")
-SCHEMA = "dataset/2"
+SCHEMA = "dataset/3"
 LOSSY = {"AVIF", "JPEG", "JPEG2000", "MPO", "WEBP"}  # what Pillow calls formats that leave traces, or may
 
 
@@ -132,6 +136,8 @@ def make(name: str, config: DatasetConfig, image: ImageConfig, folder: str | os.
     The manifest, written last, holds the package versions, how the images were stored and what was done to them, the
     sha256 of each split's pixels and the origin of each image, in order. An image that is in two splits stays in the
     later one (test, then fit); what is left out is counted as dropped. data_dir: where original files are, and go.
+    units: for each image the number, by first appearance, of what it belongs to, of the kind that `unit` names; images
+    of a split that have the same pixels share that of the first of them.
     Raises StudyError if the source cannot give the images asked for, and StorageError if its files cannot be had.
     """
     source = cast(Source, registry.load("datasets", config.source))
@@ -147,6 +153,7 @@ def make(name: str, config: DatasetConfig, image: ImageConfig, folder: str | os.
 def _load(name: str, source: Source, config: DatasetConfig, image: ImageConfig, data_dir: Path) -> dict[str, Images]:
     """What the source gives, checked."""
     try:
+        unit_of(config)
         given = source.load(image, config, data_dir)
     except StudyError as error:
         raise StudyError(f"datasets.{name}.{error}") from None
@@ -201,6 +208,7 @@ def _manifest(
     splits: Mapping[str, Images],
     dropped: Mapping[str, int],
 ) -> dict[str, object]:
+    unit, name_of = unit_of(config)
     formats = Counter(stored for images in splits.values() for stored in images.formats)
     through_pillow = () if config.jpeg_quality is None else ("pillow",)
     return {
@@ -216,16 +224,40 @@ def _manifest(
         "inverted": config.inverted,
         "jpeg_quality": config.jpeg_quality,
         "fit_from": config.fit_from if hasattr(source, "OFFICIAL") else None,
+        "unit": unit,
         "splits": {
             split: {
                 "count": len(images.pixels),
                 "dropped": dropped[split],
                 "sha256": hashlib.sha256(images.pixels.data).hexdigest(),
                 "origins": images.origins,
+                "units": _units(images, name_of),
             }
             for split, images in splits.items()
         },
     }
+
+
+def unit_of(config: DatasetConfig) -> tuple[str, Callable[[str], str]]:
+    """The kind of what belongs together in a data set, and the function that names an image's unit by its origin.
+
+    Raises StudyError beginning with "unit" if the source has not the kind that the config names.
+    """
+    kinds = getattr(registry.load("datasets", config.source), "UNITS", {"image": str})
+    kind = config.unit or next(iter(kinds))
+    if kind not in kinds:
+        hint = registry.did_you_mean(kind, [*kinds])
+        raise StudyError(f"unit: unknown name {kind!r} of the source {config.source}{hint}")
+    return kind, kinds[kind]
+
+
+def _units(images: Images, name_of: Callable[[str], str]) -> list[int]:
+    """The unit of each image, numbered by first appearance; one that repeats another's pixels is of that one's unit."""
+    first: dict[str, str] = {}
+    pairs = zip(image_hashes(images.pixels), images.origins, strict=True)
+    names = [first.setdefault(pixels, name_of(origin)) for pixels, origin in pairs]
+    numbers = {name: number for number, name in enumerate(dict.fromkeys(names))}
+    return [numbers[name] for name in names]
 
 
 def image_hashes(pixels: np.ndarray) -> list[str]:

@@ -3,7 +3,8 @@
 A picture is cut into blocks of 76×76 pixels with 4 unused pixels between them. Blocks go to train, fit and test as
 3:1:1 like a knight moves, so that every row and column of blocks has all splits; or all go to test, if no other split
 is asked for. Patches are cut inside a block. Within a split neighbouring patches share about 3/7 of a side (at 28×28
-they are 16 pixels apart), so its images are less independent than their number suggests.
+they are 16 pixels apart), so its images are less independent than their number suggests: the unit is the block, or the
+whole picture.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -16,10 +17,11 @@ from immature_ood.datasets import SPLITS, Images, deal
 from immature_ood.datasets._pools import of_images
 from immature_ood.study import DatasetConfig, ImageConfig
 
-__all__ = ["BLOCK", "FLAT", "Patch", "Region", "is_textured", "load_patches", "patches", "read", "regions"]
+__all__ = ["BLOCK", "FLAT", "UNITS", "Patch", "Region", "is_textured", "load_patches", "patches", "read", "regions"]
 
 BLOCK = 76  # pixels: the side of a region
 GUARD = 4  # unused pixels between regions
+PITCH = BLOCK + GUARD
 CYCLE = ("train", "fit", "train", "test", "train")
 FLAT = 5.0  # grey levels
 
@@ -66,6 +68,24 @@ def load_patches(
     return splits
 
 
+def _block_of(origin: str) -> str:
+    """The picture and corner of the block in which a patch lies.
+
+    >>> _block_of("skimage/data/coins.png@y=96,x=16")
+    'skimage/data/coins.png@y=80,x=0'
+    """
+    picture, _, corner = origin.partition("@")
+    top, left = (int(part.partition("=")[2]) // PITCH * PITCH for part in corner.split(","))
+    return f"{picture}@y={top},x={left}"
+
+
+def _picture_of(origin: str) -> str:
+    return origin.partition("@")[0]
+
+
+UNITS = {"block": _block_of, "photograph": _picture_of}
+
+
 def is_textured(patch: Patch) -> bool:
     """Whether a patch is not flat (empty sky, blurred background): a standard deviation of 5 grey levels or more."""
     return bool(patch.luma.std() >= FLAT)
@@ -99,11 +119,10 @@ def regions(height: int, width: int) -> list[Region]:
     >>> [region.split for region in regions(400, 76)]
     ['train', 'test', 'fit', 'train', 'train']
     """
-    pitch = BLOCK + GUARD
     return [
-        Region(CYCLE[(column + 3 * row) % len(CYCLE)], row * pitch, column * pitch)
-        for row in range((height + GUARD) // pitch)
-        for column in range((width + GUARD) // pitch)
+        Region(CYCLE[(column + 3 * row) % len(CYCLE)], row * PITCH, column * PITCH)
+        for row in range((height + GUARD) // PITCH)
+        for column in range((width + GUARD) // PITCH)
     ]
 
 

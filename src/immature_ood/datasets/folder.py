@@ -14,13 +14,25 @@ from immature_ood.datasets._pools import of_files
 from immature_ood.storage import StorageError
 from immature_ood.study import DatasetConfig, ImageConfig, StudyError
 
-__all__ = ["PACKAGES", "SUFFIXES", "listing", "load"]
+__all__ = ["PACKAGES", "SUFFIXES", "UNITS", "listing", "load"]
 
 PACKAGES = ("pillow",)
 SUFFIXES = {
     *(".apng", ".avif", ".bmp", ".gif", ".jfif", ".jp2", ".jpeg", ".jpg", ".pbm", ".pcx", ".pgm", ".png", ".pnm"),
     *(".ppm", ".qoi", ".tga", ".tif", ".tiff", ".webp"),
 }
+
+
+def _folder_of(origin: str) -> str:
+    """The folder in which a picture lies.
+
+    >>> _folder_of("mine/walk 1/a.png")
+    'mine/walk 1'
+    """
+    return origin.rpartition("/")[0]
+
+
+UNITS = {"image": str, "folder": _folder_of}
 
 
 def load(image: ImageConfig, config: DatasetConfig, data_dir: Path) -> dict[str, Images]:

@@ -8,7 +8,7 @@ and all but one of the letters with the same pixels (A of Latin, Greek and Cyril
 a digit (DejaVu Sans Mono draws Cyrillic Ze as a 3). At 28×28 that leaves 6,188 letters.
 
 The same letter in another face, and letters that differ in a stroke, may be in different splits, as the same digit
-by another hand may in MNIST: all three splits follow one distribution.
+by another hand may in MNIST: all three splits follow one distribution. A letter in all its faces is one unit.
 """
 
 import unicodedata
@@ -25,7 +25,7 @@ from immature_ood.study import DatasetConfig, ImageConfig
 if TYPE_CHECKING:
     from matplotlib.ft2font import FT2Font
 
-__all__ = ["FONTS", "PACKAGES", "SCRIPTS", "draw", "load", "open_font"]
+__all__ = ["FONTS", "PACKAGES", "SCRIPTS", "UNITS", "draw", "load", "open_font"]
 
 PACKAGES = ("matplotlib",)  # brings the fonts and its own FreeType, so its version fixes the pixels
 FONTS = (
@@ -61,6 +61,18 @@ def load(image: ImageConfig, config: DatasetConfig, data_dir: Path) -> dict[str,
     ink = np.frombuffer(b"".join(letters), np.uint8).reshape(-1, 1, image.side, image.side)
     grey = Images(ink, [*letters.values()], ["TrueType"] * len(letters))
     return deal(of_images(grey if image.channels == 1 else _coloured(grey, config.seed)), config)
+
+
+def _letter_of(origin: str) -> str:
+    """The code point of a letter.
+
+    >>> _letter_of("DejaVuSans.ttf U+0041 size=22")
+    'U+0041'
+    """
+    return origin.split()[1]
+
+
+UNITS = {"letter": _letter_of, "image": str}
 
 
 def open_font(font: str, size: int) -> "FT2Font":

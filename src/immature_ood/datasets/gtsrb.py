@@ -2,7 +2,8 @@
 
 The training images are those of the competition of 2011 with the corrected archive, which torchvision uses, too; later
 there were 39,209. They come from short videos, 30 images of each sign: fit images from the training set (`fit_from:
-train`) are next to images that the model was trained on.
+train`) are next to images that the model was trained on. A video is one unit; of the test images the files do not tell
+which are of one, so that each is on its own.
 """
 
 from pathlib import Path
@@ -12,7 +13,7 @@ from immature_ood.datasets._archives import of_zip
 from immature_ood.downloads import Download, find
 from immature_ood.study import DatasetConfig, ImageConfig
 
-__all__ = ["FILES", "OFFICIAL", "PACKAGES", "load"]
+__all__ = ["FILES", "OFFICIAL", "PACKAGES", "UNITS", "load"]
 
 PACKAGES = ("pillow",)
 OFFICIAL = {"train": 26_640, "test": 12_630}
@@ -33,6 +34,22 @@ FILES = {
     ),
 }
 FOLDERS = {"train": "GTSRB/Training", "test": "GTSRB/Final_Test/Images"}  # in the archives
+
+
+def _track_of(origin: str) -> str:
+    """The class and number of a video; of a test image itself.
+
+    >>> _track_of("GTSRB-Training_fixed.zip/GTSRB/Training/00014/00003_00029.ppm")
+    'GTSRB-Training_fixed.zip/GTSRB/Training/00014/00003'
+    >>> _track_of("GTSRB_Final_Test_Images.zip/GTSRB/Final_Test/Images/00029.ppm")
+    'GTSRB_Final_Test_Images.zip/GTSRB/Final_Test/Images/00029.ppm'
+    """
+    folder, _, file = origin.rpartition("/")
+    track, divided, _ = file.partition("_")
+    return f"{folder}/{track}" if divided else origin
+
+
+UNITS = {"track": _track_of, "image": str}
 
 
 def load(image: ImageConfig, config: DatasetConfig, data_dir: Path) -> dict[str, Images]:

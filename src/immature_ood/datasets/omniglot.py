@@ -3,6 +3,7 @@
 The 19,280 images of 30 "background" alphabets are for training, the 13,180 of 20 other "evaluation" alphabets for
 testing. They are black and white, 105×105, dark on bright, and so made smaller here; `inverted: true` turns them bright
 on dark, as MNIST is. Fit images from the training set (`fit_from: train`) are of other alphabets than the test images.
+Each character was drawn by twenty people, and is one unit.
 """
 
 from pathlib import Path
@@ -12,7 +13,7 @@ from immature_ood.datasets._archives import of_zip
 from immature_ood.downloads import Download, find
 from immature_ood.study import DatasetConfig, ImageConfig
 
-__all__ = ["FILES", "OFFICIAL", "PACKAGES", "load"]
+__all__ = ["FILES", "OFFICIAL", "PACKAGES", "UNITS", "load"]
 
 PACKAGES = ("pillow",)
 OFFICIAL = {"train": 19_280, "test": 13_180}
@@ -32,6 +33,18 @@ FILES = {
         size=6_462_886,
     ),
 }
+
+
+def _character_of(origin: str) -> str:
+    """The folder of a character.
+
+    >>> _character_of("images_background.zip/images_background/Greek/character01/0394_01.png")
+    'images_background.zip/images_background/Greek/character01'
+    """
+    return origin.rpartition("/")[0]
+
+
+UNITS = {"character": _character_of, "image": str}
 
 
 def load(image: ImageConfig, config: DatasetConfig, data_dir: Path) -> dict[str, Images]:

@@ -10,10 +10,10 @@ Credit: Mikael Häggström (2014), CC0 (see skimage.data).
 from pathlib import Path
 
 from immature_ood.datasets import Images
-from immature_ood.datasets._patches import Patch, is_textured, load_patches
+from immature_ood.datasets._patches import UNITS, Patch, is_textured, load_patches
 from immature_ood.study import DatasetConfig, ImageConfig
 
-__all__ = ["BLACK", "PACKAGES", "PICTURES", "SURROUND", "load"]
+__all__ = ["BLACK", "PACKAGES", "PICTURES", "SURROUND", "UNITS", "load"]
 
 PACKAGES = ("scikit-image", "pillow")
 PICTURES = {"skimage/data/retina.jpg": "scikit-image"}

@@ -1,7 +1,7 @@
 """Layer-wise gradient norms: f_k(x) = log ‖∇_{θ_k} Σ_{i in group} log p(x_i)‖² (arXiv 2502.00820, arXiv 2403.01485)."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -13,6 +13,7 @@ from immature_ood.dequantisation import dequantise, fixed_noise, fresh_noise, no
 from immature_ood.features import Features
 from immature_ood.gradients.closed_form import ClosedForm, uncovered
 from immature_ood.gradients.generic import Generic
+from immature_ood.grouping import Grouping, group
 from immature_ood.models import DensityModel
 from immature_ood.registry import did_you_mean
 
@@ -92,10 +93,12 @@ def extract(
     objective: str = "log_prob",
     noise: str = "fixed",
     noise_key: Sequence[object] = (),
+    units: Sequence[int] | None = None,
 ) -> list[Features]:
     """The features of pixels (N, C, H, W) uint8, one entry a batch size.
 
-    A remainder that does not fill a group of every size is left out: `Features.images` tells which were used.
+    units: N numbers, alike for images that belong together, from which groups are made (see grouping); by default every
+    image is on its own. What does not fill a group of every size is used for b = 1 alone: `Features.images` tells.
     chunk: images worked on at once, a multiple of every batch size; it changes memory, and results only by rounding.
     By default 100, or fewer where gradients would fill more than 1 GiB; on a GPU as many as fit. Where the device has
     not the memory for them, it is halved.
@@ -103,38 +106,64 @@ def extract(
     engine, objective: see make_engine.
     noise: of dequantisation. "fixed" is that of the image, alike at every checkpoint; "fresh" follows from the data
     set, the split, the image's place and noise_key, which names the checkpoint; "none" is none.
+    Raises ValueError if the images make no group.
     """
-    norms_of, place = make_engine(model, engine, objective), next(model.parameters())
+    grouping = group(np.arange(len(pixels)) if units is None else np.asarray(units), batch_sizes)
+    if not all(len(grouping.images(b)) for b in batch_sizes):
+        raise ValueError(
+            f"{dataset}, {split}: {len(pixels)} images of {len({*grouping.units.tolist()})} units make no group of "
+            f"{max(batch_sizes)} from as many units; lower features.batch_sizes, or choose another unit or more images"
+        )
+    norms_of, device = make_engine(model, engine, objective), next(model.parameters())
+
+    def images(places: np.ndarray) -> Tensor:
+        chosen = pixels[places]
+        drawn = _noise(noise, chosen, places, dataset, split, noise_key)
+        return dequantise(torch.from_numpy(chosen), drawn).to(device)
+
     parts: dict[int, list[LayerNorms]] = {b: [] for b in batch_sizes}
-    together = math.lcm(*batch_sizes)
-    start, used = 0, len(pixels) // together * together
+    for places, sizes in grouping.passes(batch_sizes):
+        for done, norms_by_size in _in_chunks(norms_of, images, places, sizes, chunk):
+            for b, norms in norms_by_size.items():
+                parts[b].append(norms)
+            on_chunk(done)
+    layers = tuple(name for name, _ in model.layers())
+    return [_features(parts[b], grouping, b, dataset, split, layers, model.dimensions) for b in batch_sizes]
 
-    def dequantised(stop: int) -> Tensor:
-        images = np.array(pixels[start : min(stop, used)])
-        if noise == "fixed":
-            drawn = fixed_noise(images, dataset)
-        elif noise == "fresh":
-            drawn = fresh_noise(images.shape, dataset, split, *noise_key, first=start)
-        else:
-            drawn = no_noise(images.shape)
-        return dequantise(torch.from_numpy(images), drawn).to(place)
 
-    chunk = chunk or _chunk(norms_of, dequantised(together), batch_sizes)
-    while start < used:
-        x = dequantised(start + chunk)
+def _noise(
+    kind: str, pixels: np.ndarray, places: np.ndarray, dataset: str, split: str, key: Sequence[object]
+) -> Tensor:
+    """The noise of the images at these places of a split."""
+    if kind == "fixed":
+        return fixed_noise(pixels, dataset)
+    if kind == "fresh":
+        shape = (1, *pixels.shape[1:])
+        return torch.cat([fresh_noise(shape, dataset, split, *key, first=place) for place in places.tolist()])
+    return no_noise(pixels.shape)
+
+
+def _in_chunks(
+    norms_of: Engine,
+    images: Callable[[np.ndarray], Tensor],
+    places: np.ndarray,
+    batch_sizes: Sequence[int],
+    chunk: int | None,
+) -> Iterator[tuple[int, dict[int, LayerNorms]]]:
+    """How many images, and their norms; as many at once as there is memory for."""
+    start, together = 0, math.lcm(*batch_sizes)
+    chunk = chunk or _chunk(norms_of, images(places[:together]), batch_sizes)
+    while start < len(places):
+        x = images(places[start : start + chunk])
         try:
-            norms_by_size = _layer_norms(norms_of, x, batch_sizes)
+            norms = _layer_norms(norms_of, x, batch_sizes)
         except torch.OutOfMemoryError:
             if len(x) == together:
                 raise
             chunk = max(len(x) // 2 // together, 1) * together
             continue
-        for b, norms in norms_by_size.items():
-            parts[b].append(norms)
-        on_chunk(len(x))
+        yield len(x), norms
         start += len(x)
-    layers = tuple(name for name, _ in model.layers())
-    return [_features(parts[b], b, dataset, split, layers, model.dimensions) for b in batch_sizes]
 
 
 def _chunk(engine: Engine, x: Tensor, batch_sizes: Sequence[int]) -> int:
@@ -162,11 +191,21 @@ def _layer_norms(engine: Engine, x: Tensor, batch_sizes: Sequence[int]) -> dict[
 
 
 def _features(
-    parts: list[LayerNorms], b: int, dataset: str, split: str, layers: tuple[str, ...], dimensions: int
+    parts: list[LayerNorms],
+    grouping: Grouping,
+    b: int,
+    dataset: str,
+    split: str,
+    layers: tuple[str, ...],
+    dimensions: int,
 ) -> Features:
+    """Groups in the order of their first images where b = 1, else in that of the grouping."""
     squared = torch.cat([part.squared for part in parts]).double().cpu().numpy()
     log_prob = torch.cat([part.log_prob for part in parts]).double().cpu().numpy()
     with np.errstate(divide="ignore"):  # log 0 = −inf is how a zero gradient is told
         log_norms = np.log(squared).astype(np.float32)
-    images = np.arange(len(log_prob) * b).reshape(-1, b)
-    return Features(dataset, split, log_norms, log_prob, images, layers, dimensions)
+    images, cells = grouping.images(b), grouping.cells(b)
+    order = np.argsort(images[:, 0]) if b == 1 else np.arange(len(images))
+    return Features(
+        dataset, split, log_norms[order], log_prob[order], images[order], layers, dimensions, units=cells[order]
+    )
