@@ -64,6 +64,8 @@ def test_the_committed_studies_are_valid(file):
         ("detectors", ["likelyhood"], "detectors.0: unknown name 'likelyhood'; did you mean 'likelihood'?"),
         ("detectors", [], "detectors: List should have at least 1 item"),
         ("detectors", ["likelihood"] * 2, "detectors: holds a value twice"),
+        ("baselines", {"gradient_norm": "x"}, "baselines: unknown name 'gradient_norm'; did you mean 'gradient_norms'?"),
+        ("baselines", {"glow": 1}, "baselines.glow: Input should be a valid string, got 1"),
         ("id_datasets", ["digit"], "id_datasets.0: unknown name 'digit'; did you mean 'digits'?"),
         ("id_datasets", [], "id_datasets: name at least one data set"),
         ("epochs", [0, 2, 1], "epochs: must increase, got [0, 2, 1]"),
@@ -200,7 +202,7 @@ def test_an_audit_differs_from_the_study_without_it_in_its_choice_alone(file):
     )
     assert changed_study.shares == base.name
     assert f"studies/{file.name}" in base.audits
-    assert differences(base, changed_study) - {"name", "shares", "audits"} == choices[file.stem]
+    assert differences(base, changed_study) - {"name", "shares", "audits", "baselines"} == choices[file.stem]
 
 
 def differences(one, other):

@@ -183,6 +183,7 @@ class Study(Config):
     name: Name
     shares: Name | None = None  # another study, whose images and checkpoints are used, and made if they are missing
     audits: list[str] = []  # config files of studies that differ from this one in one choice, for tables/audit.csv
+    baselines: dict[str, str] = {}  # of a study in `audits`: what a detector or model of it is compared with
     data_dir: str = "data"  # original files: those that you put there, and downloads
     image: ImageConfig = ImageConfig()
     datasets: Annotated[dict[Name, DatasetConfig], Field(min_length=1)]
@@ -242,6 +243,8 @@ class Study(Config):
             yield f"id_datasets.{i}", name, [*self.datasets]
         for i, name in enumerate(self.detectors):
             yield f"detectors.{i}", name, registry.names("detectors")
+        for name in self.baselines:
+            yield "baselines", name, [*self.detectors, *self.models]
 
     def _bad_lists(self) -> list[str]:
         faults = []
