@@ -1,5 +1,6 @@
 """Training is a chain: the same bytes however it is cut, and nothing lost but the epoch under way."""
 
+import errno
 import json
 import os
 import shutil
@@ -8,6 +9,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from fcntl import LOCK_EX, flock
+from functools import partial
 
 import numpy as np
 import pytest
@@ -20,8 +22,9 @@ from immature_ood.storage import StorageError
 from immature_ood.study import AugmentationConfig, GlowConfig, TiedFlowConfig, TrainingConfig
 
 SHAPE = (1, 4, 4)
-OPTIONS = TrainingConfig(batch_size=16, learning_rate=1e-2, samples=4)
+OPTIONS = TrainingConfig(batch_size=16, learning_rate=1e-2)
 RUN = Run("digits", "glow", GlowConfig(blocks=1, steps=1, hidden_channels=4), OPTIONS, SHAPE, 0, 1, "hash", {"a": "1"})
+GLOW = type(training.start(RUN, np.zeros((16, *SHAPE), np.uint8)).model)
 AUGMENTED = replace(RUN, augmentation=AugmentationConfig(translation=0.3, flip=True))
 TIED = replace(
     RUN,
@@ -49,8 +52,8 @@ def train(folder, *epochs, run=RUN, on_epoch=lambda row: None):
     for previous, until in zip([None, *epochs], epochs, strict=False):
         begun = previous is not None
         state = training.restore(run, folder / str(previous)) if begun else training.start(run, pixels())
-        state = training.train(state, until, pixels(), pixels(30, seed=1), folder / "scratch", on_epoch)
-        training.save(state, folder / str(until))
+        keep = partial(training.save, folder=folder / str(until))
+        state = training.train(state, until, pixels(), pixels(30, seed=1), folder / "scratch", on_epoch, keep)
     return state
 
 
@@ -74,12 +77,8 @@ def test_a_chain_of_jobs_makes_the_bytes_of_one_job(tmp_path, run):
     train(tmp_path / "chain", 0, 1, 4, run=run)
     train(tmp_path / "once", 4, run=run)
     assert same_bytes(tmp_path / "chain/4", tmp_path / "once/4")
-    for name in ("log.jsonl", "samples.npy"):
-        rows = [(tmp_path / way / "4" / name).read_bytes() for way in ("chain", "once")]
-        if name.endswith("jsonl"):
-            assert without_times(rows[0]) == without_times(rows[1])
-        else:
-            assert rows[0] == rows[1]
+    logs = [(tmp_path / way / "4/log.jsonl").read_bytes() for way in ("chain", "once")]
+    assert without_times(logs[0]) == without_times(logs[1])
 
 
 def without_times(log):
@@ -109,7 +108,7 @@ def test_a_run_that_was_cut_goes_on_to_the_same_bytes(tmp_path, epoch):
 
 
 @pytest.mark.parametrize("run", [RUN, AUGMENTED, TIED], ids=["plain", "augmented", "tied flow"])
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 @pytest.mark.parametrize("steps", [1, 6, 8])
 def test_a_signal_stops_after_the_step_and_the_next_run_goes_on_there(tmp_path, monkeypatch, number, steps, run):
     """Four steps an epoch: a signal during the first, in the middle of, and in the last step of an epoch."""
@@ -144,9 +143,45 @@ def test_a_signal_stops_after_the_step_and_the_next_run_goes_on_there(tmp_path, 
     )
 
 
-def test_the_scratch_state_goes_when_the_job_is_done(tmp_path):
+def test_scratch_states_go_when_the_job_is_done_also_those_of_runs_that_were_given_up(tmp_path):
+    (tmp_path / "scratch").mkdir()
+    (tmp_path / "scratch/0123456789abcdef.safetensors").write_bytes(b"of another run key")
+    (tmp_path / "scratch/.0123456789abcdef.77.partial.safetensors").write_bytes(b"of a killed process")
     train(tmp_path, 2)
-    assert not list((tmp_path / "scratch").glob("*.safetensors"))
+    assert [file.name for file in (tmp_path / "scratch").iterdir()] == ["lock"]
+
+
+class DiskFull(Exception):
+    """Stands for whatever may go wrong while a checkpoint is saved."""
+
+
+@pytest.mark.parametrize("fails", ["before", "half-way", "killed right after"])
+def test_a_failure_while_the_checkpoint_is_saved_costs_no_epoch(tmp_path, fails):
+    def keep(state):
+        if fails != "before":
+            training.save(state, tmp_path / "5")
+        if fails == "half-way":
+            (tmp_path / "5/checkpoint.json").unlink()
+        raise DiskFull
+
+    images, held_out, scratch = pixels(), pixels(30, seed=1), tmp_path / "scratch"
+    with pytest.raises(DiskFull):
+        training.train(training.start(RUN, images), 5, images, held_out, scratch, keep=keep)
+    trained = []
+    train(tmp_path, 5, on_epoch=lambda row: trained.append(row["epoch"]))
+    assert trained == []
+    train(tmp_path / "whole", 5)
+    assert same_bytes(tmp_path / "5", tmp_path / "whole/5")
+
+
+def test_a_signal_while_the_checkpoint_is_saved_does_not_stop_it(tmp_path):
+    def keep(state):
+        signal.raise_signal(signal.SIGTERM)
+        training.save(state, tmp_path / "1")
+
+    training.train(training.start(RUN, pixels()), 1, pixels(), pixels(30, seed=1), tmp_path / "scratch", keep=keep)
+    train(tmp_path / "whole", 1)
+    assert same_bytes(tmp_path / "1", tmp_path / "whole/1")
 
 
 def test_a_damaged_scratch_state_is_not_used(tmp_path):
@@ -170,6 +205,7 @@ def test_a_damaged_scratch_state_is_not_used(tmp_path):
         ("train_sha256", "other"),
         ("source", {"a": "2"}),
         ("augmentation", AugmentationConfig(flip=True)),
+        ("stands_for", "letters"),
     ],
 )
 def test_the_state_of_another_run_is_refused_by_the_field_that_differs(tmp_path, field, value):
@@ -220,12 +256,21 @@ def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_good_state(tmp_path)
 
 def test_two_processes_do_not_train_the_same_run(tmp_path):
     (tmp_path / "scratch").mkdir()
-    lock = tmp_path / "scratch" / f"{RUN.key}.lock"
-    with lock.open("w") as held:
+    with (tmp_path / "scratch/lock").open("w") as held:
         flock(held, LOCK_EX)
         with pytest.raises(StorageError, match="another process is training this run"):
             train(tmp_path, 1)
     train(tmp_path, 1)  # a lock that nobody holds any more does not matter
+
+
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS])
+def test_a_file_system_without_locks_is_called_that(tmp_path, monkeypatch, number):
+    def refuse(*_):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(training, "flock", refuse)
+    with pytest.raises(StorageError, match=r"this file system has no locks .*put results/ on one that has flock"):
+        train(tmp_path, 1)
 
 
 def test_a_scratch_folder_that_cannot_be_written_is_named(tmp_path):
@@ -238,6 +283,34 @@ def test_the_learning_rate_warms_up_linearly():
     state = training.start(with_options(warmup_epochs=2), pixels())
     rows = [training.train_epoch(state, torch.from_numpy(pixels())) for _ in range(4)]
     assert [row["learning_rate"] for row in rows] == pytest.approx([5e-3, 1e-2, 1e-2, 1e-2])
+
+
+@pytest.mark.parametrize(
+    ("warmup", "mean_of_the_first"), [("step", (1 + 2 + 3 + 4) / 4 / 20), ("epoch", 1 / 5)], ids=str
+)
+def test_the_rate_is_raised_each_step_or_each_epoch_as_the_public_glow_does(monkeypatch, warmup, mean_of_the_first):
+    """Four steps an epoch, five epochs of warm-up; the public Glow: min(1, (epoch + 1) / warm-up), epochs from 0."""
+    state = training.start(with_options(warmup_epochs=5, warmup=warmup), pixels())
+    rates = []
+    step = state.optimizer.step
+    monkeypatch.setattr(
+        state.optimizer, "step", lambda: rates.append(state.optimizer.param_groups[0]["lr"] / 1e-2) or step()
+    )
+    for _ in range(7):
+        training.train_epoch(state, torch.from_numpy(pixels()))
+    epochs = np.reshape(rates, (7, 4))
+    assert epochs[0].mean() == pytest.approx(mean_of_the_first)
+    assert epochs[:, -1] == pytest.approx([0.2, 0.4, 0.6, 0.8, 1, 1, 1])
+    if warmup == "epoch":
+        assert (epochs == epochs[:, :1]).all()
+
+
+@pytest.mark.parametrize("number", [10, 40, 70, 1000])
+def test_the_actnorms_start_from_as_many_images_as_the_study_says(monkeypatch, number):
+    seen = []
+    monkeypatch.setattr(GLOW, "initialise", lambda self, x: seen.append(len(x)))
+    training.start(with_options(initialisation_images=number), pixels())
+    assert seen == [min(number, 70)]
 
 
 def test_gradients_are_clipped():
@@ -275,8 +348,7 @@ def seen_images(monkeypatch, run, number=70):
     seen = []
     step = training._step
     monkeypatch.setattr(training, "_step", lambda state, x, **o: seen.append(x.clone()) or step(state, x, **o))
-    kind = type(training.start(run, pixels(number)).model)
-    monkeypatch.setattr(kind, "initialise", lambda model, x: seen.append(x.clone()))
+    monkeypatch.setattr(GLOW, "initialise", lambda model, x: seen.append(x.clone()))
     state = training.start(run, pixels(number))
     for _ in range(2):
         training.train_epoch(state, torch.from_numpy(pixels(number)))
@@ -311,6 +383,41 @@ def test_training_images_are_augmented_and_fit_images_are_not(monkeypatch, tmp_p
     assert state.log[0]["fit_bits_per_dim"] == training.mean_bits_per_dim(state.model, fit_x)
 
 
+def test_frozen_augmentation_is_drawn_once(monkeypatch, tmp_path):
+    frozen = AUGMENTED.augmentation.model_copy(update={"frozen": True})
+    run = replace(with_options(dequantisation="none"), augmentation=frozen)
+    seen = []
+    step = training._step
+    monkeypatch.setattr(training, "_step", lambda state, x, **o: seen.append(x.clone()) or step(state, x, **o))
+    initialise = GLOW.initialise
+    monkeypatch.setattr(GLOW, "initialise", lambda model, x: seen.append(x.clone()) or initialise(model, x))
+    training.train(training.start(run, pixels()), 2, pixels(), pixels(30, seed=1), tmp_path)
+    first_batch, *batches = [{image.numpy().astype(np.uint8).tobytes() for image in (x + 0.5) * 256} for x in seen]
+    epochs = [set.union(*batches[:4]), set.union(*batches[4:])]
+    changed = first_batch - {image.tobytes() for image in pixels()}
+    assert len(changed) > 35  # of 70 images, all of which set the actnorms
+    assert all(len(epoch) == 64 and epoch <= first_batch for epoch in epochs)
+
+
+def test_all_that_is_drawn_differs_between_seeds_data_sets_and_models_and_follows_whom_a_set_stands_for():
+    """Weights, order, noise: never the run key, or an edit of the sources would draw other ones."""
+    others = {"seed": {"seed": 1}, "data set": {"id_dataset": "glyphs"}, "model": {"model_name": "other"}}
+    drawn = {name: drawn_by(replace(RUN, **change)) for name, change in others.items()}
+    for part in range(3):
+        assert len({drawn_by(RUN)[part], *(each[part] for each in drawn.values())}) == 4
+    assert drawn_by(replace(RUN, source={"a": "2"}, train_sha256="other")) == drawn_by(RUN)
+    assert drawn_by(replace(RUN, id_dataset="digits_jpeg", stands_for="digits")) == drawn_by(RUN)
+
+
+def drawn_by(run):
+    """A weight, the order of the first epoch, and the x of its first batch in the order of the images, as bytes."""
+    state = training.start(run, pixels())
+    weight = state.model.blocks[0].steps[0].coupling.first.weight.detach().numpy().tobytes()
+    order = training._order(run, 1, 70)
+    x = training._prepared(state, torch.from_numpy(pixels()[:16]), 1, 0)
+    return weight, order.numpy().tobytes(), x.numpy().tobytes()
+
+
 def test_training_fits_and_the_log_says_so(tmp_path):
     state = train(tmp_path, 8)
     fit = [row["fit_bits_per_dim"] for row in state.log]
@@ -325,6 +432,26 @@ def test_training_fits_and_the_log_says_so(tmp_path):
     assert sidecar["checkpoint"]["images_seen"] == 512
     assert sidecar["train_seconds"] == pytest.approx(sum(row["seconds"] for row in state.log))
     assert {"commit", "python", "torch"} <= sidecar["versions"].keys()
+    assert sidecar["lowest_fit_bits_per_dim"] == min(fit)
+
+
+def test_a_sidecar_says_what_it_was_trained_from_and_what_the_lowest_bits_per_dim_so_far_are(tmp_path, monkeypatch):
+    measured = iter([3.0, 1.0, 2.0, 1.5])
+    monkeypatch.setattr(training, "mean_bits_per_dim", lambda model, x: next(measured))
+    train(tmp_path, 0, 2, 3)
+    sidecars = [json.loads((tmp_path / epoch / "checkpoint.json").read_text()) for epoch in "023"]
+    found = [(s["previous"], s["fit_bits_per_dim"], s["lowest_fit_bits_per_dim"]) for s in sidecars]
+    assert found == [(None, 3.0, 3.0), (0, 2.0, 1.0), (2, 1.5, 1.0)]
+
+
+def test_bits_per_dim_are_measured_on_a_fixed_number_of_held_out_images(tmp_path):
+    """However many the features use: else another number of them would be another run."""
+    held_out = pixels(training.MONITORED + 20, seed=1)
+    logs = []
+    for number in (training.MONITORED, training.MONITORED + 20):
+        state = training.train(training.start(RUN, pixels()), 0, pixels(), held_out[:number], tmp_path / str(number))
+        logs.append(state.log[0]["fit_bits_per_dim"])
+    assert logs[0] == logs[1]
 
 
 def test_each_epoch_and_seed_has_its_own_order_and_noise(monkeypatch):
@@ -348,15 +475,6 @@ def test_epoch_zero_is_the_initialised_untrained_model(tmp_path):
     assert (state.epoch, state.images_seen, state.train_seconds) == (0, 0, 0.0)
     assert [row["epoch"] for row in state.log] == [0]
     assert all(bool(flag) for name, flag in state.model.named_buffers() if name.endswith("initialised"))
-
-
-def test_samples_are_drawn_with_the_same_noise_at_every_epoch(tmp_path):
-    train(tmp_path, 0, 3)
-    first, last = (np.load(tmp_path / epoch / "samples.npy") for epoch in "03")
-    assert first.shape == last.shape == (4, *SHAPE)
-    assert first.dtype == np.uint8
-    assert not np.array_equal(first, last)
-    assert np.array_equal(first, training.draw_samples(training.restore(RUN, tmp_path / "0")))
 
 
 @pytest.mark.parametrize("without_mallopt", [False, True])

@@ -24,7 +24,10 @@ STATE = "training-state/1"
 
 @dataclass(frozen=True)
 class Run:
-    """Everything that defines the weights of each epoch; never the list of kept epochs."""
+    """Everything that defines the weights of each epoch; never the list of kept epochs.
+
+    stands_for: the data set whose random numbers are taken; empty: id_dataset.
+    """
 
     id_dataset: str
     model_name: str
@@ -36,6 +39,16 @@ class Run:
     train_sha256: str
     source: Mapping[str, str]
     augmentation: AugmentationConfig = field(default_factory=AugmentationConfig)
+    stands_for: str = ""
+
+    @property
+    def random_key(self) -> tuple[int, str, str]:
+        """What all random numbers of the run follow from: seed, data set and model, never the key.
+
+        An edit of the sources then changes no initial weights, and a data set that stands for another, such as the
+        same photographs stored as JPEG, begins with that one's weights.
+        """
+        return self.seed, self.stands_for or self.id_dataset, self.model_name
 
     @property
     def description(self) -> dict[str, Any]:
@@ -94,5 +107,6 @@ def _refuse_other_run(path: str | os.PathLike[str], found: Any, run: Run) -> Non
     for name, value in expected.items():
         if found.get(name) != value:
             raise StorageError(
-                f"{path}: is of another run: {name} is {found.get(name)!r}, expected {value!r}; delete it and rerun"
+                f"{path}: is of another run: {name} is {found.get(name)!r}, expected {value!r}; set it back, or give "
+                "the study another name to keep this file, or delete it to have it made anew"
             )

@@ -1,4 +1,4 @@
-"""Images drawn from a model, to train another model on them."""
+"""Images drawn from a model: to be looked at, or to train another model on them."""
 
 import hashlib
 import os
@@ -15,9 +15,10 @@ from immature_ood.provenance import CheckpointId
 from immature_ood.storage import write_array, write_json
 from immature_ood.study import SAMPLES
 
-__all__ = ["Drawn", "draw", "write_samples"]
+__all__ = ["LOOKS", "Drawn", "draw", "write_samples"]
 
 CHUNK = 250  # images drawn at once
+LOOKS = 0.7  # temperature of the images drawn to be looked at, as Kingma & Dhariwal draw theirs
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,7 @@ class Drawn:
 
 
 def draw(model: DensityModel, number: int, temperature: float, name: str) -> Drawn:
-    """Draws so many images; the name of their data set is the seed."""
+    """Draws so many images; the name, such as that of their data set, is the seed."""
     pixels, outside = [], 0
     with progress(f"samples {name}", number) as advance:
         for start in range(0, number, CHUNK):

@@ -79,6 +79,7 @@ class AugmentationConfig(Config):
 
     translation: Annotated[Real, Field(ge=0, lt=1)] = 0.0  # the furthest shift, as a share of the side; zeros come in
     flip: bool = False  # left and right change places, every second time
+    frozen: bool = False  # drawn once for each image instead, as the released code has it for ImageNet32
 
 
 class SamplesConfig(Config):
@@ -109,6 +110,7 @@ class DatasetConfig(Config):
     augmentation: AugmentationConfig = AugmentationConfig()
     unit: str | None = None  # what belongs together, such as "block" or "letter"; by default as the source says
     samples_of: SamplesConfig | None = None  # the training images are drawn from a model
+    stands_for: Name | None = None  # the set whose random numbers and place in comparisons it takes
 
 
 class GlowConfig(Config):
@@ -127,6 +129,7 @@ class TiedFlowConfig(Config):
     steps: Positive = 10
     hidden_layers: Positive = 10  # between the first and the last of each of the two networks
     hidden_features: Positive = 1000
+    unit_range: bool = False  # the flow begins with pixels / 255, as in the released code, not with pixels / 256
 
 
 def _architecture(config: Any) -> str:
@@ -150,10 +153,11 @@ class TrainingConfig(Config):
     weight_decay: Annotated[Real, Field(ge=0)] = 5e-5
     batch_size: Positive = 64
     warmup_epochs: NonNegative = 1  # linear warm-up of the learning rate
+    warmup: Literal["step", "epoch"] = "step"  # when the rate is raised; epoch: once an epoch, as the public Glow's
+    initialisation_images: Positive = 256  # of the batch that sets the actnorms; 512 in the released code
     gradient_clip: Annotated[Real, Field(gt=0)] | None = None  # largest norm of the whole gradient, bits/dim
     precision: Literal["fp32", "tf32", "bf16-coupling"] = "fp32"  # bf16: of the networks inside the couplings alone
     compile: bool = False  # by torch.compile: minutes at the start, for a GPU, where small steps wait for launches
-    samples: NonNegative = 16  # images drawn from the model at each kept epoch
 
 
 class FeatureConfig(Config):
@@ -195,6 +199,7 @@ class Study(Config):
     threads: Positive = 1  # of each training and feature job, set in-process: results depend on it
     device: Literal["auto", "cpu", "cuda"] = "auto"  # auto: a GPU where there is one; cuda: one a job is asked for
     training: TrainingConfig = TrainingConfig()
+    samples: Positive = 16  # images drawn from the model at each kept epoch, to be looked at
     features: FeatureConfig = FeatureConfig()
     fit_set: Literal["held_out", "test"] = "held_out"  # test: detectors are fitted on the ID images that are scored
     detectors: Annotated[list[str], Field(min_length=1)] = ["gradient_norms", "likelihood", "typicality"]
@@ -312,6 +317,10 @@ class Study(Config):
     def real_datasets(self) -> list[str]:
         """The data sets with images of their own to score: all but those of samples."""
         return [name for name, dataset in self.datasets.items() if not dataset.samples_of]
+
+    def stands_for(self, dataset: str) -> str:
+        """The data set whose random numbers and place in comparisons a set takes: mostly its own."""
+        return self.datasets[dataset].stands_for or self.original(dataset)
 
     def original(self, dataset: str) -> str:
         """The data set whose fit and test images a set has: its own, but for one of samples."""

@@ -1,9 +1,10 @@
 """Maximum-likelihood training as a chain of epochs, each resumable from the one before, byte for byte.
 
-All randomness comes from generators seeded by (seed, epoch, step), so a state is weights, optimiser and step alone, and
-training goes on from any step as if it had never stopped.
+All randomness comes from generators seeded by (seed, data set, model, epoch, step), so a state is weights, optimiser
+and step alone, and training goes on from any step as if it had never stopped.
 """
 
+import errno
 import json
 import signal
 import threading
@@ -21,19 +22,18 @@ from torch import Tensor
 
 from immature_ood.augmentation import augment
 from immature_ood.checkpoints import STATE, WEIGHTS, Run, load_tensors, save_tensors
-from immature_ood.dequantisation import dequantise, derive_seed, fixed_noise, no_noise, quantise, training_noise
+from immature_ood.dequantisation import dequantise, derive_seed, fixed_noise, no_noise, training_noise
 from immature_ood.models import DensityModel, bits_per_dim, make_model
 from immature_ood.progress import progress
 from immature_ood.provenance import CheckpointId, versions
 from immature_ood.runtime import fits
-from immature_ood.storage import StorageError, read_json_lines, write_array, write_bytes, write_json
-from immature_ood.study import AugmentationConfig
+from immature_ood.storage import StorageError, read_json_lines, write_bytes, write_json
+from immature_ood.study import AugmentationConfig, TrainingConfig
 
 __all__ = [
     "TrainingDiverged",
     "TrainingInterrupted",
     "TrainingState",
-    "draw_samples",
     "mean_bits_per_dim",
     "restore",
     "save",
@@ -44,8 +44,10 @@ __all__ = [
 
 CPU = torch.device("cpu")
 EVALUATION_CHUNK = 250  # images a forward pass outside training
+MONITORED = 1000  # held-out images, the first of the fit set, on which each epoch's bits/dim are measured
+AUGMENTATION_CHUNK = 1000  # images changed at once where augmentation is frozen
+NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL}  # what a file system without flock answers
 OPTIMIZERS = {"adamax": torch.optim.Adamax, "adamw": torch.optim.AdamW}
-SAMPLE_TEMPERATURE = 0.7  # of the images drawn to be looked at, as Kingma & Dhariwal draw theirs
 
 
 class TrainingDiverged(RuntimeError):
@@ -60,7 +62,8 @@ class TrainingInterrupted(RuntimeError):
 class TrainingState:
     """A model between two steps, with all that is needed to go on.
 
-    log: one row an epoch: bits/dim on the training and the fit set, speed and wall time.
+    log: one row an epoch: bits/dim on the training and on held-out images, speed and wall time.
+    previous: the epoch that was restored from its checkpoint, None for a chain's first job.
     losses, seconds: of the steps of the epoch under way, bits/dim and wall time; none between two epochs.
     """
 
@@ -71,6 +74,7 @@ class TrainingState:
     step: int = 0
     images_seen: int = 0
     log: list[dict[str, Any]] = field(default_factory=list)
+    previous: int | None = None
     losses: list[float] = field(default_factory=list)
     seconds: float = 0.0
 
@@ -98,8 +102,8 @@ class TrainingState:
 def start(run: Run, pixels: np.ndarray, device: torch.device = CPU) -> TrainingState:
     """Epoch 0: weights drawn from the run's seed, actnorms initialised on a batch of pixels (N, C, H, W) uint8."""
     state = _blank(run, device)
-    order = _order(run, 0, len(pixels))[: max(256, run.training.batch_size)]
-    state.model.initialise(_prepared(state, torch.from_numpy(pixels[order]), 0, 0))
+    order = _order(run, 0, len(pixels))[: run.training.initialisation_images]
+    state.model.initialise(_prepared(state, _frozen(run, torch.from_numpy(pixels))[order], 0, 0))
     return state
 
 
@@ -110,18 +114,22 @@ def train(
     fit_pixels: np.ndarray,
     scratch: Path,
     on_epoch: Callable[[dict[str, Any]], None] = lambda row: None,
+    keep: Callable[[TrainingState], None] = lambda state: None,
 ) -> TrainingState:
     """Trains to the end of epoch `until` on pixels (N, C, H, W) uint8, and returns the state there.
 
+    fit_pixels: held-out images, on the first MONITORED of which each epoch's bits/dim are measured.
     After each epoch the state is written to the folder `scratch`, from which a killed run goes on; nobody else can
-    train the same run there meanwhile. SIGTERM and SIGINT end it after the current step with TrainingInterrupted, the
-    state written too. `on_epoch` is told each new row of the log.
+    train there meanwhile. SIGTERM, SIGINT and SIGHUP end it after the current step with TrainingInterrupted, the state
+    written too. `on_epoch` is told each new row of the log. `keep` is given the state at the end, to save it: only when
+    it has returned are the scratch states removed, so that nothing is lost if it fails or is killed.
     """
-    pixels_tensor = torch.from_numpy(np.array(pixels))
+    pixels_tensor = _frozen(state.run, torch.from_numpy(np.array(pixels)))
     if fits(pixels_tensor.nbytes, state.device):
         pixels_tensor = pixels_tensor.to(state.device)
-    fit_x = _fit_images(state.run, fit_pixels)
-    with _alone(scratch, state.run.key) as file, _signals() as received:
+    fit_x = _fit_images(state.run, fit_pixels[:MONITORED])
+    with _alone(scratch) as folder, _signals() as received:
+        file = folder / f"{state.run.key}.safetensors"
         state = _resume(file, state, until)
         label = f"{state.run.id_dataset} {state.run.model_name} seed={state.run.seed}"
         with progress(label, until - state.epoch) as advance:
@@ -139,7 +147,9 @@ def train(
                 _save_scratch(file, state)
                 on_epoch(state.log[-1])
                 advance(note=f"{row['fit_bits_per_dim']:.3f} bits/dim")
-        file.unlink(missing_ok=True)
+        keep(state)
+        for state_file in folder.glob("*.safetensors"):  # also those of runs that were given up
+            state_file.unlink()
     return state
 
 
@@ -185,25 +195,20 @@ def mean_bits_per_dim(model: DensityModel, x: Tensor) -> float:
     return bits_per_dim(log_prob, model.dimensions).mean().item()
 
 
-def draw_samples(state: TrainingState) -> np.ndarray:
-    """Images drawn from the model, the same latent noise at every epoch: (samples, C, H, W) uint8."""
-    generator = torch.Generator().manual_seed(derive_seed("samples", state.run.seed))
-    x = state.model.sample(state.run.training.samples, generator, SAMPLE_TEMPERATURE)
-    return quantise(x).cpu().numpy()
-
-
 def save(state: TrainingState, folder: Path) -> None:
-    """Writes weights and training state (deterministic), log, samples (uint8) and a sidecar of costs and versions."""
+    """Writes weights and training state (deterministic), log, and a sidecar of costs, maturity and versions."""
     last = state.log[-1]
     measured = {name: last[name] for name in ("train_bits_per_dim", "fit_bits_per_dim")}
+    lowest = min(row["fit_bits_per_dim"] for row in state.log)
     save_tensors(
         folder / "weights.safetensors", WEIGHTS, state.model.state_dict(), state.run, state.progress | measured
     )
     save_tensors(folder / "state.safetensors", STATE, _optimizer_tensors(state), state.run, state.progress)
     write_bytes(folder / "log.jsonl", "".join(json.dumps(row) + "\n" for row in state.log).encode())
-    write_array(folder / "samples.npy", draw_samples(state))
     cost = {
         "checkpoint": asdict(state.checkpoint),
+        "previous": state.previous,
+        "lowest_fit_bits_per_dim": lowest,
         "train_seconds": state.train_seconds,
         "device": _name(state.device),
         "threads": state.run.threads,
@@ -218,7 +223,9 @@ def restore(run: Run, folder: Path, device: torch.device = CPU) -> TrainingState
     if metadata["checkpoint"] != own_metadata["checkpoint"]:
         raise StorageError(f"{folder}: weights and training state are of different epochs; delete both and rerun")
     log = _load_log(folder / "log.jsonl", metadata["checkpoint"]["epoch"])
-    return _filled(_blank(run, device), weights | optimizer, metadata, log)
+    state = _filled(_blank(run, device), weights | optimizer, metadata, log)
+    state.previous = state.epoch
+    return state
 
 
 def _load_log(path: Path, epoch: int) -> list[dict[str, Any]]:
@@ -234,7 +241,7 @@ def _name(device: torch.device) -> str:
 
 
 def _blank(run: Run, device: torch.device) -> TrainingState:
-    generator = torch.Generator().manual_seed(derive_seed("weights", run.seed))
+    generator = torch.Generator().manual_seed(derive_seed("weights", *run.random_key))
     model = make_model(run.model, run.shape, generator)
     model = model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     options = run.training
@@ -247,23 +254,35 @@ def _blank(run: Run, device: torch.device) -> TrainingState:
 def _prepared(state: TrainingState, images: Tensor, epoch: int, index: int) -> Tensor:
     """Training images (N, C, H, W) uint8 → x as the model takes it: augmented and dequantised, where the model is."""
     run = state.run
-    key = (run.seed, epoch, index)
-    if run.augmentation != AugmentationConfig():
+    key = (*run.random_key, epoch, index)
+    if _changes(run.augmentation) and not run.augmentation.frozen:
         images = augment(images, run.augmentation, *key)
     uniform = run.training.dequantisation == "uniform"
     noise = training_noise(images.shape, *key) if uniform else no_noise(images.shape)
     return dequantise(images.to(state.device), noise.to(state.device))
 
 
+def _changes(augmentation: AugmentationConfig) -> bool:
+    return bool(augmentation.translation or augmentation.flip)
+
+
+def _frozen(run: Run, pixels: Tensor) -> Tensor:
+    """Images (N, C, H, W) uint8 changed once for all epochs, if the run augments so; else as they are."""
+    if not (run.augmentation.frozen and _changes(run.augmentation)):
+        return pixels
+    chunks = enumerate(pixels.split(AUGMENTATION_CHUNK))
+    return torch.cat([augment(chunk, run.augmentation, *run.random_key, place) for place, chunk in chunks])
+
+
 def _fit_images(run: Run, pixels: np.ndarray) -> Tensor:
     """Held-out images (N, C, H, W) uint8 → x: never augmented, and with the same noise at every epoch."""
     uniform = run.training.dequantisation == "uniform"
-    noise = fixed_noise(pixels, run.id_dataset) if uniform else no_noise(pixels.shape)
+    noise = fixed_noise(pixels, run.stands_for or run.id_dataset) if uniform else no_noise(pixels.shape)
     return dequantise(torch.from_numpy(np.array(pixels)), noise)
 
 
 def _order(run: Run, epoch: int, images: int) -> Tensor:
-    generator = torch.Generator().manual_seed(derive_seed("order", run.seed, epoch))
+    generator = torch.Generator().manual_seed(derive_seed("order", *run.random_key, epoch))
     return torch.randperm(images, generator=generator)
 
 
@@ -285,9 +304,7 @@ def _log_prob(state: TrainingState) -> Callable[[Tensor], Tensor]:
 def _step(state: TrainingState, x: Tensor, log_prob: Callable[[Tensor], Tensor], steps_per_epoch: int) -> float:
     """One optimiser step on x (N, C, H, W); returns its loss, bits/dim. Raises TrainingDiverged before any harm."""
     options = state.run.training
-    warmup_steps = options.warmup_epochs * steps_per_epoch
-    learning_rate = options.learning_rate * min(1.0, (state.step + 1) / max(1, warmup_steps))
-    state.optimizer.param_groups[0]["lr"] = learning_rate
+    state.optimizer.param_groups[0]["lr"] = options.learning_rate * _warmth(options, state.step, steps_per_epoch)
     state.optimizer.zero_grad()
     loss = bits_per_dim(log_prob(x), state.model.dimensions).mean()
     loss.backward()
@@ -303,13 +320,22 @@ def _step(state: TrainingState, x: Tensor, log_prob: Callable[[Tensor], Tensor],
     return loss.item()
 
 
+def _warmth(options: TrainingConfig, step: int, steps_per_epoch: int) -> float:
+    """The share of the learning rate at a step (from 0): it rises linearly over the epochs of warm-up, then is 1.
+
+    It is raised at every step, or once an epoch: then the epochs 1, 2, … have the shares 1/w, 2/w, …
+    """
+    done = step + 1 if options.warmup == "step" else (step // steps_per_epoch + 1) * steps_per_epoch
+    return min(1.0, done / max(1, options.warmup_epochs * steps_per_epoch))
+
+
 @contextmanager
 def _signals() -> Iterator[list[int]]:
-    """Inside, SIGTERM and SIGINT are noted in the list instead of ending the process at once; main thread only."""
+    """Inside, SIGTERM, SIGINT and SIGHUP are noted in the list and do not end the process at once; main thread only."""
     received: list[int] = []
     before = {}
     if threading.current_thread() is threading.main_thread():
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             before[number] = signal.signal(number, lambda number, frame: received.append(number))
     try:
         yield received
@@ -319,19 +345,26 @@ def _signals() -> Iterator[list[int]]:
 
 
 @contextmanager
-def _alone(scratch: Path, key: str) -> Iterator[Path]:
-    """The run's scratch file, locked against other processes; a dead process holds no lock."""
+def _alone(scratch: Path) -> Iterator[Path]:
+    """The scratch folder of a chain, locked against other processes; a dead process holds no lock."""
     try:
         scratch.mkdir(parents=True, exist_ok=True)
-        lock = (scratch / f"{key}.lock").open("w")
+        lock = (scratch / "lock").open("w")
     except OSError as error:
         raise StorageError(f"cannot write {scratch}: {error.strerror}; choose a writable results folder") from error
     with lock:
         try:
             flock(lock, LOCK_EX | LOCK_NB)
-        except OSError:
-            raise StorageError(f"{lock.name}: another process is training this run; wait for it or stop it") from None
-        yield scratch / f"{key}.safetensors"
+        except OSError as error:
+            raise StorageError(f"{lock.name}: {_why_not(error)}") from None
+        yield scratch
+
+
+def _why_not(error: OSError) -> str:
+    """Why a lock was not had, and what to do."""
+    if error.errno in NO_LOCKS:
+        return f"this file system has no locks ({error.strerror}); put results/ on one that has flock"
+    return "another process is training this run; wait for it or stop it"
 
 
 def _save_scratch(file: Path, state: TrainingState) -> None:
@@ -352,7 +385,7 @@ def _resume(file: Path, state: TrainingState, until: int) -> TrainingState:
     if not (begun and state.epoch <= metadata["checkpoint"]["epoch"] <= until):
         return state
     resumed = _filled(_blank(state.run, state.device), tensors, metadata, metadata["log"])
-    resumed.losses, resumed.seconds = metadata["losses"], metadata["seconds"]
+    resumed.previous, resumed.losses, resumed.seconds = state.previous, metadata["losses"], metadata["seconds"]
     return resumed
 
 

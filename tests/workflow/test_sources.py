@@ -49,7 +49,8 @@ def test_from_every_source_to_the_table(project, published, image, sets):
         "id_datasets": ["photos"],
         "models": {"glow": {"blocks": 2, "steps": 1, "hidden_channels": 8}},
         "epochs": [1],
-        "training": {"batch_size": 20, "samples": 1},
+        "training": {"batch_size": 20},
+        "samples": 1,
         "features": {"fit_images": 20, "test_images": 20},
         "evaluation": {"resamples": 20},
     }

@@ -128,7 +128,7 @@ def test_a_later_epoch_retrains_nothing_before_it(project):
     [
         ("evaluation={'resamples': 200}", "evaluate", {"train", "extract", "fit", "score"}),
         ("detectors=[likelihood]", "fit", {"train", "extract", "download"}),
-        ("training={'batch_size': 16, 'samples': 4}", "train", {"download"}),
+        ("training={'batch_size': 16}", "train", {"download"}),
     ],
 )
 def test_an_option_reruns_what_depends_on_it(project, option, first, untouched):

@@ -19,7 +19,7 @@ from snakemake.exceptions import WorkflowError
 from immature_ood.datasets import folder
 from immature_ood.planning import faults
 from immature_ood.provenance import source_hashes
-from immature_ood.storage import StorageError, check_writable
+from immature_ood.storage import StorageError, check_writable, read_json
 from immature_ood.study import Study, StudyError
 
 try:
@@ -165,8 +165,17 @@ def memory(megabytes):
 
 
 def previous_checkpoint(wildcards):
-    """The files of the kept epoch before this one; none for the first."""
-    epoch = study.previous_epoch(int(wildcards.epoch))
+    """The files of the kept epoch before this one; none for the first.
+
+    A checkpoint that is there keeps the epoch that it was trained from, so that other kept epochs, or other
+    epochs_per_job, train nothing anew: its weights are the same however the chain was cut.
+    """
+    sidecar = Path(CHECKPOINT.format(**wildcards), "checkpoint.json")
+    try:
+        known = read_json(sidecar) if sidecar.exists() else {}
+    except StorageError as error:
+        raise WorkflowError(str(error)) from None
+    epoch = known.get("previous", study.previous_epoch(int(wildcards.epoch)))
     files = ("weights.safetensors", "state.safetensors", "log.jsonl")
     return (
         []

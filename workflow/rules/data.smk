@@ -45,10 +45,11 @@ rule sample:
     threads: study.threads
     resources:
         gpu=GPUS,
+        device=study.device,
         mem_mb=memory(4000),
         runtime=120,
     params:
-        device=study.device,
+        threads=study.threads,
         images=lambda wildcards: study.datasets[wildcards.samples].train,
         samples=lambda wildcards: study.datasets[
             wildcards.samples

@@ -23,10 +23,11 @@ rule extract:
     threads: study.threads
     resources:
         gpu=GPUS,
+        device=study.device,
         mem_mb=memory(4000),
         runtime=240,
     params:
-        device=study.device,
+        threads=study.threads,
         features=study.features.model_dump(),
         datasets=study.real_datasets,
         original=lambda wildcards: study.original(wildcards.id),

@@ -173,7 +173,7 @@ rule plot_samples:
     input:
         real=f"{SHARED}/data/{{id}}/train.npy",
         drawn=lambda wildcards: every_checkpoint(
-            f"{CHECKPOINT}/samples.npy",
+            f"{RESULTS}/samples/{RUN}/epoch={{epoch}}.npy",
             id=wildcards.id,
             model=wildcards.model,
             seed=study.seeds[0],

@@ -10,7 +10,6 @@ rule train:
         weights=f"{CHECKPOINT}/weights.safetensors",
         state=f"{CHECKPOINT}/state.safetensors",
         log=f"{CHECKPOINT}/log.jsonl",
-        samples=f"{CHECKPOINT}/samples.npy",
         sidecar=f"{CHECKPOINT}/checkpoint.json",
     log:
         f"{SHARED}/logs/train/{RUN}/epoch={{epoch}}.log",
@@ -23,20 +22,54 @@ rule train:
     threads: study.threads
     resources:
         gpu=GPUS,
+        device=study.device,
         mem_mb=memory(4000),
         runtime=720,
     params:
         model=lambda wildcards: study.models[wildcards.model].model_dump(),
-        device=study.device,
+        threads=study.threads,
         training=study.training.model_dump(),
         augmentation=lambda wildcards: study.datasets[
             wildcards.id
         ].augmentation.model_dump(),
         shape=study.image.shape,
-        fit_images=study.features.fit_images,
+        stands_for=lambda wildcards: study.stands_for(wildcards.id),
         scratch=f"{SHARED}/checkpoints/{RUN}/.scratch",
         source=lambda wildcards: sources(
             "train.py", f"models/{study.models[wildcards.model].architecture}"
         ),
     script:
         "../scripts/train.py"
+
+
+rule draw_samples:
+    input:
+        lambda wildcards: every_checkpoint(
+            f"{CHECKPOINT}/weights.safetensors", **{**wildcards}
+        ),
+    output:
+        expand(
+            f"{RESULTS}/samples/{RUN}/epoch={{epoch}}.npy",
+            epoch=study.epochs,
+            allow_missing=True,
+        ),
+    log:
+        f"{LOGS}/draw_samples/{RUN}.log",
+    benchmark:
+        f"{BENCHMARKS}/draw_samples/{RUN}.tsv"
+    conda:
+        "../../envs/torch.yaml"
+    threads: study.threads
+    resources:
+        gpu=GPUS,
+        device=study.device,
+        mem_mb=memory(4000),
+        runtime=60,
+    params:
+        threads=study.threads,
+        number=study.samples,
+        source=lambda wildcards: sources(
+            "draw_samples.py", f"models/{study.models[wildcards.model].architecture}"
+        ),
+    script:
+        "../scripts/draw_samples.py"

@@ -12,7 +12,7 @@ from immature_ood.study import FeatureConfig
 
 with job(snakemake.log) as say:
     config = FeatureConfig.model_validate(snakemake.params.features)
-    device = runtime.prepare(snakemake.threads, snakemake.params.device, tf32=config.tf32)
+    device = runtime.prepare(snakemake.params.threads, snakemake.resources.device, tf32=config.tf32)
     model, checkpoint = load_model(snakemake.input.weights)
     model.to(device)
     id_dataset, original = snakemake.wildcards.id, snakemake.params.original

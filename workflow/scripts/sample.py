@@ -6,7 +6,7 @@ from immature_ood.job import job
 from immature_ood.sampling import draw, write_samples
 
 with job(snakemake.log) as say:
-    device = runtime.prepare(snakemake.threads, snakemake.params.device)
+    device = runtime.prepare(snakemake.params.threads, snakemake.resources.device)
     model, checkpoint = load_model(snakemake.input[0])
     name, samples = snakemake.wildcards.samples, snakemake.params.samples
     drawn = draw(model.to(device), snakemake.params.images, samples["temperature"], name)

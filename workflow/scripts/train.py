@@ -12,7 +12,7 @@ from immature_ood.study import MODEL, AugmentationConfig, TrainingConfig
 
 with job(snakemake.log) as say:
     options = TrainingConfig.model_validate(snakemake.params.training)
-    device = runtime.prepare(snakemake.threads, snakemake.params.device, tf32=options.precision == "tf32")
+    device = runtime.prepare(snakemake.params.threads, snakemake.resources.device, tf32=options.precision == "tf32")
     pixels = load_split(snakemake.input.train)
     run = Run(
         id_dataset=snakemake.wildcards.id,
@@ -21,20 +21,21 @@ with job(snakemake.log) as say:
         training=options,
         shape=tuple(snakemake.params.shape),
         seed=int(snakemake.wildcards.seed),
-        threads=snakemake.threads,
+        threads=snakemake.params.threads,
         train_sha256=hashlib.sha256(pixels).hexdigest(),
         source=snakemake.params.source,
         augmentation=AugmentationConfig.model_validate(snakemake.params.augmentation),
+        stands_for=snakemake.params.stands_for,
     )
     previous = snakemake.input.previous
     folder = Path(previous[0]).parent if previous else None
     state = training.restore(run, folder, device) if folder else training.start(run, pixels, device)
-    state = training.train(
+    training.train(
         state,
         until=int(snakemake.wildcards.epoch),
         pixels=pixels,
-        fit_pixels=load_split(snakemake.input.fit)[: snakemake.params.fit_images],
+        fit_pixels=load_split(snakemake.input.fit),
         scratch=Path(snakemake.params.scratch),
         on_epoch=lambda row: say(json.dumps(row)),
+        keep=lambda state: training.save(state, Path(snakemake.output.weights).parent),
     )
-    training.save(state, Path(snakemake.output.weights).parent)

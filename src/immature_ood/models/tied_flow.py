@@ -1,8 +1,9 @@
 """A flow of one MLP coupling that every step uses: the grey model of the code released with arXiv 2502.00820.
 
-    z₀ = x + 0.5,  z_{k+1} = coupling_{k mod 2}(V (w ⊙ z_k + b))  for k = 0 … steps − 1,
-    log p(x) = Σ logistic(z_steps) + steps·H·W·(Σ log |w| + log |det V|) + Σ_k log-det of coupling k − D·log 256.
+    z₀ = u·(x + 0.5),  z_{k+1} = coupling_{k mod 2}(V (w ⊙ z_k + b))  for k = 0 … steps − 1,
+    log p(x) = Σ logistic(z_steps) + steps·H·W·(Σ log |w| + log |det V|) + Σ_k log-det of coupling k − D·log (256 / u),
 
+where u is 1, or with `unit_range` 256 / 255, so that of pixels without noise z₀ is pixels / 255, as in that code.
 All steps share all parameters; only the halves of the pixels change places. It computes in float64, whose range the
 powers of w V need. The released code adds 1 to the log-determinant of every step; it is left out here, for it has no
 gradient and moves log p of every image by `steps` nats.
@@ -99,6 +100,7 @@ class TiedFlow(DensityModel):
     def __init__(self, config: TiedFlowConfig, shape: tuple[int, int, int], generator: torch.Generator) -> None:
         super().__init__(shape)
         self.steps = config.steps
+        self.unit = 256 / 255 if config.unit_range else 1.0
         self.rescaling = Rescaling(shape[0], generator)
         self.mixing = Mixing(shape[0], generator)
         self.coupling = Coupling(self.dimensions, config, generator)
@@ -114,8 +116,8 @@ class TiedFlow(DensityModel):
 
     def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """x (N, C, H, W) → the latent z, and log p(x) without the log-density of z, (N,)."""
-        z = x.to(self.mixing.weight.dtype) + 0.5
-        total = self.steps * self._linear_log_det() - self.dimensions * math.log(256)
+        z = self.unit * (x.to(self.mixing.weight.dtype) + 0.5)
+        total = self.steps * self._linear_log_det() - self.dimensions * math.log(256 / self.unit)
         for parity in self._parities():
             z, log_det = self.coupling(self.mixing(self.rescaling(z)).flatten(1), parity)
             z, total = z.unflatten(1, self.shape), total + log_det
@@ -126,7 +128,7 @@ class TiedFlow(DensityModel):
         for parity in reversed([*self._parities()]):
             z = self.coupling.inverse(z.flatten(1), parity).unflatten(1, self.shape)
             z = self.rescaling.inverse(self.mixing.inverse(z))
-        return z - 0.5
+        return z / self.unit - 0.5
 
     @torch.no_grad()
     def sample(self, number: int, generator: torch.Generator, temperature: float = 1.0) -> Tensor:
