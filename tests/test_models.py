@@ -54,6 +54,9 @@ CASES = {
     "glow, RGB": Case(GlowConfig(blocks=2, steps=1, hidden_channels=5), (3, 4, 4)),
     "glow, one block, oblong": Case(GlowConfig(blocks=1, steps=2, hidden_channels=4), (1, 6, 2)),
     "tied flow, grey": Case(TiedFlowConfig(steps=4, hidden_layers=2, hidden_features=9), (1, 4, 4)),
+    "tied flow, grey, pixels / 255": Case(
+        TiedFlowConfig(steps=2, hidden_layers=1, hidden_features=9, unit_range=True), (1, 4, 4)
+    ),
     "tied flow, RGB, oblong": Case(TiedFlowConfig(steps=3, hidden_layers=1, hidden_features=7), (3, 3, 2)),
 }
 GLOWS = {name: case for name, case in CASES.items() if isinstance(case.config, GlowConfig)}

@@ -103,7 +103,8 @@ def start(run: Run, pixels: np.ndarray, device: torch.device = CPU) -> TrainingS
     """Epoch 0: weights drawn from the run's seed, actnorms initialised on a batch of pixels (N, C, H, W) uint8."""
     state = _blank(run, device)
     order = _order(run, 0, len(pixels))[: run.training.initialisation_images]
-    state.model.initialise(_prepared(state, _frozen(run, torch.from_numpy(pixels))[order], 0, 0))
+    images = _frozen(run, pixels)[order] if run.augmentation.frozen else torch.from_numpy(pixels[order])
+    state.model.initialise(_prepared(state, images, 0, 0))
     return state
 
 
@@ -124,7 +125,7 @@ def train(
     written too. `on_epoch` is told each new row of the log. `keep` is given the state at the end, to save it: only when
     it has returned are the scratch states removed, so that nothing is lost if it fails or is killed.
     """
-    pixels_tensor = _frozen(state.run, torch.from_numpy(np.array(pixels)))
+    pixels_tensor = _frozen(state.run, pixels)
     if fits(pixels_tensor.nbytes, state.device):
         pixels_tensor = pixels_tensor.to(state.device)
     fit_x = _fit_images(state.run, fit_pixels[:MONITORED])
@@ -266,11 +267,12 @@ def _changes(augmentation: AugmentationConfig) -> bool:
     return bool(augmentation.translation or augmentation.flip)
 
 
-def _frozen(run: Run, pixels: Tensor) -> Tensor:
-    """Images (N, C, H, W) uint8 changed once for all epochs, if the run augments so; else as they are."""
+def _frozen(run: Run, pixels: np.ndarray) -> Tensor:
+    """A copy of images (N, C, H, W) uint8, changed once for all epochs if the run augments so."""
+    images = torch.from_numpy(np.array(pixels))
     if not (run.augmentation.frozen and _changes(run.augmentation)):
-        return pixels
-    chunks = enumerate(pixels.split(AUGMENTATION_CHUNK))
+        return images
+    chunks = enumerate(images.split(AUGMENTATION_CHUNK))
     return torch.cat([augment(chunk, run.augmentation, *run.random_key, place) for place, chunk in chunks])
 
 
