@@ -219,7 +219,7 @@ def _manifest(
         "image_shape": image.shape,
         "packages": {package: version(package) for package in ("numpy", *source.PACKAGES, *through_pillow)},
         "formats": formats,
-        "lossy": config.jpeg_quality is not None or not LOSSY.isdisjoint(formats),
+        "lossy": config.jpeg_quality is not None or not LOSSY.isdisjoint(stored.split()[0] for stored in formats),
         "resized": any(images.resized for images in splits.values()),
         "inverted": config.inverted,
         "jpeg_quality": config.jpeg_quality,

@@ -14,6 +14,7 @@ from importlib.metadata import distribution
 import numpy as np
 
 from immature_ood.datasets import SPLITS, Images, deal
+from immature_ood.datasets._pixels import opened
 from immature_ood.datasets._pools import of_images
 from immature_ood.study import DatasetConfig, ImageConfig
 
@@ -104,11 +105,9 @@ def patches(file: str, package: str, image: ImageConfig) -> Iterator[Patch]:
 
 def read(file: str, package: str) -> tuple[np.ndarray, np.ndarray, str]:
     """A picture inside a package: luma (H, W) and colours (3, H, W), uint8, and the format of its file."""
-    from PIL import Image
-
-    with Image.open(str(distribution(package).locate_file(file))) as picture:
+    with opened(str(distribution(package).locate_file(file))) as (picture, stored):
         colour = np.asarray(picture.convert("RGB")).transpose(2, 0, 1)
-        return np.asarray(picture.convert("L")), colour, str(picture.format)
+        return np.asarray(picture.convert("L")), colour, stored
 
 
 def regions(height: int, width: int) -> list[Region]:

@@ -1,7 +1,9 @@
 """The one rule by which pictures of any size and mode become images of a study."""
 
 import io
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import IO, TYPE_CHECKING
 
 import numpy as np
 
@@ -10,7 +12,43 @@ from immature_ood.study import ImageConfig
 if TYPE_CHECKING:
     from PIL.Image import Image as Picture
 
-__all__ = ["fit", "from_array", "through_jpeg"]
+__all__ = ["FORMATS", "fit", "from_array", "opened", "through_jpeg"]
+
+# Bitmaps that Pillow reads itself: others, such as PostScript, start another program. TGA, without a mark, is last.
+FORMATS = ("PNG", "JPEG", "GIF", "BMP", "PPM", "TIFF", "WEBP", "AVIF", "JPEG2000", "PCX", "QOI", "TGA")
+ORIENTATION = 0x0112  # the EXIF tag: 1 is upright, 2 to 8 are how a viewer mirrors and turns the picture
+FEW_BITS = 12  # of 16: such a picture is nearly black
+
+
+@contextmanager
+def opened(file: str | IO[bytes]) -> Iterator[tuple["Picture", str]]:
+    """A picture as a viewer shows it, turned as its EXIF data say, and the name of its format.
+
+    One of 16 bits a pixel that uses 12 at most is of the format "<format> (12 of 16 bits)". Of several pictures in
+    a file it is the first. Whatever Pillow raises is raised; UnidentifiedImageError if it is none of FORMATS.
+    """
+    from PIL import Image
+
+    with Image.open(file, formats=FORMATS) as picture:
+        stored = str(picture.format)
+        if picture.mode.startswith("I") and np.asarray(picture).max() < 2**FEW_BITS:
+            stored += f" ({FEW_BITS} of 16 bits)"
+        yield _upright(picture), stored
+
+
+def _upright(picture: "Picture") -> "Picture":
+    from PIL.Image import Transpose
+
+    turns = (
+        *(Transpose.FLIP_LEFT_RIGHT, Transpose.ROTATE_180, Transpose.FLIP_TOP_BOTTOM),
+        *(Transpose.TRANSPOSE, Transpose.ROTATE_270, Transpose.TRANSVERSE, Transpose.ROTATE_90),
+    )
+    picture.load()  # which turns a TIFF, and takes its tag away
+    try:
+        turn = dict(enumerate(turns, start=2)).get(picture.getexif().get(ORIENTATION, 1))
+    except Exception:  # damaged EXIF data, of which Pillow says many things: viewers show the picture as it lies
+        return picture
+    return picture if turn is None else picture.transpose(turn)
 
 
 def fit(picture: "Picture", image: ImageConfig) -> tuple[np.ndarray, bool]:
@@ -44,7 +82,8 @@ def through_jpeg(pixels: np.ndarray, quality: int) -> np.ndarray:
     for before, after in zip(pixels, stored, strict=True):
         file = io.BytesIO()
         from_array(before).save(file, "JPEG", quality=quality)
-        after[:] = np.asarray(Image.open(file)).reshape(*before.shape[1:], -1).transpose(2, 0, 1)
+        with Image.open(file, formats=("JPEG",)) as picture:
+            after[:] = np.asarray(picture).reshape(*before.shape[1:], -1).transpose(2, 0, 1)
     return stored
 
 
@@ -53,6 +92,8 @@ def _in_channels(picture: "Picture", channels: int) -> "Picture":
 
     if picture.mode == "F":
         raise ValueError("its pixels are no whole numbers; store it with 8 bits a channel")
+    if picture.mode == "LAB":  # which Pillow makes RGB of, and nothing else
+        picture = picture.convert("RGB")
     if picture.mode.startswith("I"):
         picture = Image.fromarray(_eight_bits(np.asarray(picture)))
     if picture.has_transparency_data:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 import numpy as np
 
 from immature_ood.datasets import Images, Pool
-from immature_ood.datasets._pixels import fit, from_array
+from immature_ood.datasets._pixels import FORMATS, fit, from_array, opened
 from immature_ood.progress import progress
 from immature_ood.storage import StorageError
 from immature_ood.study import ImageConfig
@@ -68,11 +68,15 @@ def fit_all(pixels: np.ndarray, image: ImageConfig) -> tuple[np.ndarray, bool]:
 
 def _decoded(origin: str, content: bytes, image: ImageConfig, crop: Crop | None) -> tuple[np.ndarray, str, bool]:
     """The pixels of a picture, the format of its file, and whether it was resampled."""
-    from PIL import Image
+    from PIL import UnidentifiedImageError
 
     try:
-        with Image.open(io.BytesIO(content)) as picture:
+        with opened(io.BytesIO(content)) as (picture, stored):
             pixels, resized = fit(picture.crop(crop) if crop else picture, image)
-            return pixels, str(picture.format), resized
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise StorageError(f"{origin}: cannot be read as a picture ({error}); mend or remove it, then rerun") from error
+            return pixels, stored, resized
+    except Exception as error:  # Pillow raises nearly everything over damaged files
+        none = isinstance(error, UnidentifiedImageError)
+        reason = f"it is none of {', '.join(FORMATS)}" if none else str(error) or type(error).__name__
+        raise StorageError(
+            f"{origin}: cannot be read as a picture ({reason}); mend or remove it, then rerun"
+        ) from error

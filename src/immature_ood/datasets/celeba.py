@@ -56,5 +56,5 @@ def load(image: ImageConfig, config: DatasetConfig, data_dir: Path) -> dict[str,
 def _members(partition: Path, number: str) -> list[str]:
     """The files in the archive of one part."""
     with readable(partition):
-        pairs = (line.split() for line in partition.read_text().splitlines())
+        pairs = (line.split() for line in partition.read_text(encoding="utf-8").splitlines())
         return [f"img_align_celeba/{name}" for name, part in pairs if part == number]
