@@ -61,14 +61,6 @@ def jobs(folder, *arguments, **options):
     return {rule: count for rule, count in plan.items() if count and rule not in ("all", "scores")}
 
 
-@pytest.fixture(scope="module")
-def project(tmp_path_factory):
-    """A copy of the project in which the smoke study was run."""
-    folder = copy_project(tmp_path_factory.mktemp("a project with spaces"))
-    snakemake(folder)
-    return folder
-
-
 @pytest.fixture
 def edited(project):
     """edited(path, old, new): replaces text in a file of the project until the test ends."""
@@ -228,13 +220,6 @@ def test_a_model_is_trained_on_samples_of_another(project):
     auroc = pd.read_csv(project / "results/samples/tables/auroc.csv")
     assert {*auroc.loc[auroc["id_dataset"] == "more", "ood_dataset"]} == {"more", "glyphs"}
     assert {*auroc.loc[auroc["id_dataset"] == "glyphs", "ood_dataset"]} == {"glyphs", "digits"}
-
-
-def test_the_report_is_one_file(project):
-    snakemake(project, "--report", "results/smoke/report.html")
-    report = (project / "results/smoke/report.html").read_text()
-    assert "AUROC of ID test batches against OOD batches" in report
-    assert not re.search(r'<(script|link|img)[^>]*(src|href)="http', report)
 
 
 @pytest.mark.slow

@@ -168,7 +168,11 @@ rule overlap:
             f"{TABLE}/overlap_correlation.csv",
             caption="../report/overlap_correlation.rst",
             category="Overlap",
-            labels={"ID": "all", "what": "rank correlation with AUROC"},
+            labels={
+                "ID": "all",
+                "model": "all",
+                "what": "rank correlation with AUROC",
+            },
         ),
     log:
         f"{LOGS}/overlap.log",
@@ -192,7 +196,9 @@ rule published:
         auroc=f"{TABLE}/auroc.csv",
         overlap=[f"{TABLE}/overlap.csv"] if "likelihood" in study.detectors else [],
         reference=[
-            f"{workflow.basedir}/reference/{file}"
+            os.path.relpath(
+                f"{workflow.basedir}/reference/{file}"
+            )  # the report shows it
             for file in (
                 "author_auroc_rgb.csv",
                 "author_bits_per_dim.csv",
