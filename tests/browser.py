@@ -7,10 +7,10 @@ import os
 import shutil
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 # Root has no sandbox to start in. The browser asks nothing of the network.
 OPTIONS = (
@@ -28,9 +28,9 @@ def chromium() -> str | None:
 class Page:
     """One page. `errors` grows by what its console says of errors and by exceptions that nothing caught."""
 
-    def __init__(self, commands: int, answers: int, downloads: Path) -> None:
+    def __init__(self, commands: BinaryIO, answers: BinaryIO, downloads: Path) -> None:
         self.errors: list[str] = []
-        self._commands, self._answers = os.fdopen(commands, "wb"), os.fdopen(answers, "rb")
+        self._commands, self._answers = commands, answers
         self._numbers, self._buffer, self._session = count(1), b"", {}
         target = self.call("Target.createTarget", url="about:blank")["targetId"]
         self._session = {"sessionId": self.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]}
@@ -43,7 +43,6 @@ class Page:
         number = next(self._numbers)
         command = {"id": number, "method": method, "params": parameters, **self._session}
         self._commands.write(json.dumps(command).encode() + b"\0")
-        self._commands.flush()
         answer = self._until(lambda message: message.get("id") == number)
         if "error" in answer:
             raise RuntimeError(f"{method}: {answer['error']}")
@@ -92,20 +91,17 @@ class Page:
 @contextmanager
 def page(folder: Path) -> Iterator[Page]:
     """A page of a browser of its own, whose files lie in the folder, and what it downloads in downloads/."""
-    to_browser, from_browser = os.pipe(), os.pipe()
+    (browser_reads, commands), (answers, browser_writes) = os.pipe(), os.pipe()
     # Copies above 9, so that the shell does not overwrite one with the other.
-    high = [fcntl.fcntl(end, fcntl.F_DUPFD, 10) for end in (to_browser[0], from_browser[1])]
+    given = [fcntl.fcntl(end, fcntl.F_DUPFD, 10) for end in (browser_reads, browser_writes)]
     start = [chromium() or "chromium", *OPTIONS, f"--user-data-dir={folder}", "--remote-debugging-pipe"]
-    shell = f'exec "$@" {COMMANDS}<&{high[0]} {ANSWERS}>&{high[1]}'
-    running = subprocess.Popen(
-        ["bash", "-c", shell, "bash", *start], pass_fds=high, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
-    for end in (*high, to_browser[0], from_browser[1]):
-        os.close(end)
-    try:
-        yield Page(to_browser[1], from_browser[0], folder / "downloads")
-    finally:
-        running.terminate()
-        with suppress(subprocess.TimeoutExpired):
-            running.wait(20)
-        running.kill()
+    shell = ["bash", "-c", f'exec "$@" {COMMANDS}<&{given[0]} {ANSWERS}>&{given[1]}', "bash"]
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    with subprocess.Popen([*shell, *start], pass_fds=given, **quiet) as running:
+        for end in (*given, browser_reads, browser_writes):
+            os.close(end)
+        with os.fdopen(commands, "wb", buffering=0) as writer, os.fdopen(answers, "rb") as reader:
+            try:
+                yield Page(writer, reader, folder / "downloads")
+            finally:
+                running.terminate()
