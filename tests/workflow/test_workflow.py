@@ -168,6 +168,17 @@ def test_a_results_folder_that_is_none_stops_before_any_job(project, tmp_path):
     assert "Building DAG" not in said
 
 
+def test_without_sbatch_the_slurm_profile_stops_before_any_job(project, tmp_path, monkeypatch):
+    (tmp_path / "bin").mkdir()
+    for tool in ("bash", "sh", "which"):
+        (tmp_path / "bin" / tool).symlink_to(shutil.which(tool))
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
+    said = snakemake(project, "--profile", "profiles/slurm", "--directory", tmp_path / "new", ok=False)
+    assert "there is no sbatch here, which --profile slurm needs" in said
+    assert "Traceback" not in said
+    assert not [*(tmp_path / "new").glob("results/*/*")]
+
+
 def test_a_truncated_file_is_named_and_remade(project):
     features = project / "results/smoke/features/digits/glow/seed=0/epoch=3/fit.safetensors"
     table = "results/smoke/tables/auroc_digits.csv"

@@ -1,5 +1,6 @@
 # The checked study, the paths (which read like the graph), and the functions that the rules share.
 import os
+import shutil
 import sys
 
 import yaml
@@ -282,3 +283,11 @@ def all_sources():
         *scripts,
         *(SOURCE / "immature_ood" / f"{module}.py" for module in named),
     )
+
+
+onstart:
+    if workflow.executor_plugin.name == "slurm" and shutil.which("sbatch") is None:
+        raise WorkflowError(
+            "there is no sbatch here, which --profile slurm needs: run it on a login node of the cluster, or here "
+            "without: snakemake --cores 2"
+        )
