@@ -575,6 +575,30 @@ def test_a_file_that_cannot_be_written_is_named_and_nothing_is_left(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["figure.png"]
 
 
+FULL = """
+import resource, signal, sys
+import numpy as np
+from immature_ood import plots
+from immature_ood.storage import StorageError
+figure = plots.dataset_images({"a": np.zeros((2, 1, 8, 8), np.uint8)})
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
+try:
+    plots.save(figure, sys.argv[1])
+except StorageError as error:
+    print(error)
+"""
+
+
+@pytest.mark.parametrize("suffix", START)
+def test_a_full_disk_is_one_line_that_names_the_figure(tmp_path, suffix):
+    """A limit on the size of files is what a full disk is to the process that writes."""
+    path = tmp_path / f"figure{suffix}"
+    done = subprocess.run([sys.executable, "-c", FULL, str(path)], capture_output=True, text=True, check=True)
+    assert done.stdout.startswith(f"cannot write {path}: File too large (after 1,000 bytes); free space")
+    assert not [*tmp_path.iterdir()]
+
+
 PROGRAM = """
 import hashlib, json, sys
 import numpy as np

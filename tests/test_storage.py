@@ -162,6 +162,17 @@ def test_a_full_disk_is_named_with_the_mend_and_loses_nothing(tmp_path):
     assert (tmp_path / "x.safetensors").read_bytes() == b"old"
 
 
+def test_what_a_killed_process_left_goes_with_the_next_write_and_what_a_living_one_writes_stays(tmp_path):
+    dead = subprocess.Popen(["true"])
+    dead.wait()
+    left = [f".x.{dead.pid}.partial.json", f".x.{10**20}.partial.json"]
+    others = [f".x.{os.getppid()}.partial.json", f".y.{dead.pid}.partial.json", f".x.{dead.pid}.partial.csv", "x.y"]
+    for name in (*left, *others):
+        (tmp_path / name).write_text("{")
+    write_json(tmp_path / "x.json", {})
+    assert {path.name for path in tmp_path.iterdir()} == {"x.json", *others}
+
+
 def test_a_folder_that_is_a_file_is_a_clear_error(tmp_path):
     (tmp_path / "results").write_text("")
     with pytest.raises(StorageError, match=r"cannot write .*results/x.json"):

@@ -4,6 +4,7 @@ import hashlib
 import io
 import json
 import os
+import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -53,6 +54,7 @@ def write_whole(path: str | os.PathLike[str]) -> Iterator[Path]:
     temporary = path.with_name(f".{path.stem}.{os.getpid()}.partial{path.suffix}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        _remove_what_the_dead_left(path)
         yield temporary
         with open(temporary, "rb") as file:
             os.fsync(file.fileno())
@@ -64,6 +66,25 @@ def write_whole(path: str | os.PathLike[str]) -> Iterator[Path]:
     finally:
         with suppress(OSError):  # it was renamed, or its folder is not one
             temporary.unlink()
+
+
+def _remove_what_the_dead_left(path: Path) -> None:
+    """Removes the temporary files of this path whose process was killed before it could."""
+    name = re.compile(rf"\.{re.escape(path.stem)}\.(\d+)\.partial{re.escape(path.suffix)}")
+    for other in path.parent.iterdir():
+        writer = name.fullmatch(other.name)
+        if writer and not _is_alive(int(writer[1])):
+            other.unlink(missing_ok=True)
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:  # it is another user's
+        return True
+    return True
 
 
 def write_bytes(path: str | os.PathLike[str], content: bytes) -> None:

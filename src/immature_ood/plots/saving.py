@@ -1,12 +1,13 @@
 """Figures as files whose bytes depend on nothing but what is drawn."""
 
+import io
 import os
 from pathlib import Path
 
 from matplotlib.figure import Figure
 
 from immature_ood.plots.style import style
-from immature_ood.storage import write_whole
+from immature_ood.storage import write_bytes
 
 __all__ = ["save"]
 
@@ -25,5 +26,7 @@ def save(figure: Figure, path: str | os.PathLike[str]) -> None:
     path = Path(path)
     if path.suffix not in METADATA:
         raise ValueError(f"{path}: figures are saved as {', '.join(METADATA)}; choose one of these suffixes")
-    with style(), write_whole(path) as temporary:
-        figure.savefig(temporary, format=path.suffix[1:], metadata=METADATA[path.suffix])
+    drawn = io.BytesIO()  # in memory first: of a full disk matplotlib and Pillow say nothing that helps
+    with style():
+        figure.savefig(drawn, format=path.suffix[1:], metadata=METADATA[path.suffix])
+    write_bytes(path, drawn.getvalue())
