@@ -568,6 +568,33 @@ def test_images_of_the_same_pixels_are_one_unit(monkeypatch, tmp_path):
     assert found == {"train": [0, 1, 0, 2], "fit": [0, 1], "test": [0, 1, 1, 2, 0]}
 
 
+def test_repeats_inside_a_split_are_counted(monkeypatch, tmp_path):
+    sizes = source_giving(monkeypatch, train=[1, 2, 1, 1], fit=[4, 4], test=[6, 7, 8])
+    make("set", DatasetConfig(**sizes), GREY, tmp_path, NOWHERE)
+    splits = Made(tmp_path).manifest["splits"]
+    assert {split: entry["repeated"] for split, entry in splits.items()} == {"train": 2, "fit": 1, "test": 0}
+    assert splits["train"]["hashes"][0] == splits["train"]["hashes"][2] != splits["train"]["hashes"][1]
+
+
+@pytest.mark.parametrize(("train", "fit", "key"), [(4, 2, None), (5, 2, "train"), (4, 3, "fit")])
+def test_too_few_images_without_repeats_are_refused_by_name(train, fit, key, monkeypatch, tmp_path):
+    sizes = source_giving(monkeypatch, train=[1, 2, 3, 4, 5, 6], fit=[5, 7, 8], test=[6, 8])
+    needed = {"train": ("training.batch_size", train), "fit": ("features.fit_images", fit)}
+    arguments = ("set", DatasetConfig(**sizes), GREY, tmp_path, NOWHERE, needed)
+    if key is None:
+        make(*arguments)
+        return
+    numbers = {"train": "2 of 6 images", "fit": "1 of 3 images"}[key]
+    left = {"train": r"4 are left, but training\.batch_size is 5", "fit": r"2 are left, but features\.fit_images is 3"}[
+        key
+    ]
+    with pytest.raises(
+        StudyError, match=rf"datasets\.set\.{key}: {numbers} are also .* left out, {left}; remove the rep"
+    ):
+        make(*arguments)
+    assert not [*tmp_path.iterdir()]
+
+
 def test_repeats_do_not_hide_that_a_source_gives_too_few(monkeypatch, tmp_path):
     sizes = source_giving(monkeypatch, train=[1, 2], fit=[2], test=[3])
     with pytest.raises(StudyError, match=r"datasets.set.train: 3 images asked for, but source  gives 2"):

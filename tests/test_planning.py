@@ -1,13 +1,29 @@
-"""What is refused before any job, though the config alone does not tell."""
+"""What is refused before any job, though the config alone does not tell; and shares of folders."""
+
+from pathlib import Path
 
 import pytest
 
-from immature_ood.planning import faults
-from immature_ood.study import Study
+from immature_ood.planning import faults, plan, with_shares
+from immature_ood.study import Study, StudyError
 
 
 def study_of(**datasets):
     return Study(name="s", datasets=datasets, epochs=[0])
+
+
+@pytest.fixture
+def folder_of(tmp_path):
+    """folder_of(n): the path of a folder of n files whose names are those of pictures."""
+
+    def made(number):
+        path = tmp_path / f"{number} pictures"
+        path.mkdir(exist_ok=True)
+        for each in range(number):
+            (path / f"{each}.png").touch()
+        return str(path)
+
+    return made
 
 
 def test_a_study_without_faults_has_none():
@@ -20,3 +36,124 @@ def test_a_study_without_faults_has_none():
 def test_a_unit_that_a_source_does_not_tell_apart_is_refused(unit, hint):
     (fault,) = faults(study_of(mine={"source": "glyphs", "unit": unit}, digits={}))
     assert fault.startswith(f"datasets.mine.unit: unknown name '{unit}' of the source glyphs; {hint}")
+
+
+@pytest.mark.parametrize(("side", "fits"), [(76, True), (78, False), (96, False)])
+@pytest.mark.parametrize("source", ["photos", "retina"])
+def test_patches_larger_than_their_blocks_are_refused(source, side, fits):
+    models = {"glow": {"blocks": 1}}
+    study = Study(name="s", image={"side": side}, datasets={source: {}, "digits": {}}, models=models, epochs=[0])
+    said = f"image.side: {source} has blocks of 76; lower image.side, or take another source"
+    assert faults(study) == ([] if fits else [said])
+
+
+def test_the_faults_of_all_folders_are_said_together(folder_of, tmp_path):
+    few = folder_of(260)
+    Path(few, "a.heic").touch()
+    config = {
+        "name": "s",
+        "epochs": [0],
+        "datasets": {
+            "gone": {"source": "folder", "path": str(tmp_path / "gone"), "train": 64},
+            "none": {"source": "folder", "path": folder_of(0)},
+            "few": {"source": "folder", "path": few, "train": 3000},
+            "letters": {"source": "glyphs", "unit": "block"},
+        },
+    }
+    with pytest.raises(StudyError) as error:
+        plan(config)
+    lines = str(error.value).splitlines()
+    assert [line.partition(":")[0] for line in lines] == [
+        "datasets.gone.path",
+        "datasets.none.path",
+        "datasets.few.train, fit, test",
+        "datasets.letters.unit",
+    ]
+    assert lines[2] == (
+        "datasets.few.train, fit, test: 3,000 + 1,000 + 1,000 images asked for, but there are 260 pictures in "
+        f"{few} (left out: .heic 1); lower them, or leave all three out for shares"
+    )
+
+
+@pytest.mark.parametrize(
+    ("pictures", "sizes", "caps"),
+    [
+        (260, (156, 52, 52), (50, 50)),
+        (6000, (3000, 1000, 1000), (1000, 1000)),
+        (4990, (2994, 998, 998), (995, 995)),
+    ],
+)
+def test_a_folder_that_says_no_numbers_gets_shares(pictures, sizes, caps, folder_of):
+    """And the features as many images as fill groups of 1 and 5."""
+    study = plan(
+        {
+            "name": "s",
+            "epochs": [0],
+            "datasets": {"mine": {"source": "folder", "path": folder_of(pictures)}, "digits": {}},
+        }
+    )
+    mine = study.datasets["mine"]
+    assert (mine.train, mine.fit, mine.test) == sizes
+    assert (study.features.fit_images, study.features.test_images) == caps
+    digits = study.datasets["digits"]
+    assert (digits.train, digits.fit, digits.test) == (3000, 1000, 1000)
+
+
+def test_what_is_said_stays(folder_of):
+    config = {
+        "name": "s",
+        "epochs": [0],
+        "datasets": {
+            "mine": {"source": "folder", "path": folder_of(260), "train": 100, "fit": 40, "test": 30},
+            "digits": {},
+        },
+        "features": {"fit_images": 40, "test_images": 30},
+    }
+    study = plan(config)
+    mine = study.datasets["mine"]
+    assert (mine.train, mine.fit, mine.test) == (100, 40, 30)
+    assert (study.features.fit_images, study.features.test_images) == (40, 30)
+    del config["datasets"]["mine"]["test"]
+    with pytest.raises(StudyError, match=r"mine\.train, fit, test: 100 \+ 40 \+ 1,000 images asked for"):
+        plan(config)
+
+
+@pytest.mark.parametrize(("said", "test"), [({}, 60), ({"test": 25}, 25)])
+def test_a_folder_that_is_only_ever_ood_needs_no_training_images(said, test, folder_of):
+    datasets = {"mine": {"source": "folder", "path": folder_of(60), **said}, "digits": {}}
+    config = {
+        "name": "s",
+        "epochs": [0],
+        "datasets": datasets,
+        "id_datasets": ["digits"],
+        "features": {"test_images": 25},
+    }
+    mine = plan(config).datasets["mine"]
+    assert (mine.train, mine.fit, mine.test) == (0, 0, test)
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        {},
+        {"datasets": None},
+        {"datasets": [1]},
+        {"datasets": {"a": None, "b": 3}},
+        {"datasets": {"a": {"source": "folder"}}},
+        {"datasets": {"a": {"source": "folder", "path": 3}}, "id_datasets": 7},
+        {"datasets": {"a": {"source": "folder", "path": "/"}}, "id_datasets": "a", "features": {"batch_sizes": "x"}},
+    ],
+)
+def test_a_bad_config_is_a_study_error(config):
+    with pytest.raises(StudyError):
+        plan({"name": "s", "epochs": [0], **config})
+
+
+def test_a_study_without_folders_is_as_it_was():
+    config = {
+        "name": "s",
+        "datasets": {"digits": None, "glyphs": {"train": 5}},
+        "epochs": [0],
+        "features": {"tf32": True},
+    }
+    assert with_shares(config) == config

@@ -64,7 +64,11 @@ def test_the_committed_studies_are_valid(file):
         ("detectors", ["likelyhood"], "detectors.0: unknown name 'likelyhood'; did you mean 'likelihood'?"),
         ("detectors", [], "detectors: List should have at least 1 item"),
         ("detectors", ["likelihood"] * 2, "detectors: holds a value twice"),
-        ("baselines", {"gradient_norm": "x"}, "baselines: unknown name 'gradient_norm'; did you mean 'gradient_norms'?"),
+        (
+            "baselines",
+            {"gradient_norm": "x"},
+            "baselines: unknown name 'gradient_norm'; did you mean 'gradient_norms'?",
+        ),
         ("baselines", {"glow": 1}, "baselines.glow: Input should be a valid string, got 1"),
         ("id_datasets", ["digit"], "id_datasets.0: unknown name 'digit'; did you mean 'digits'?"),
         ("id_datasets", [], "id_datasets: name at least one data set"),

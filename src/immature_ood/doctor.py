@@ -21,6 +21,7 @@ from immature_ood.datasets import Source, uses_training_set
 from immature_ood.downloads import Download
 from immature_ood.gradients import layer_norms
 from immature_ood.models import DensityModel, make_model
+from immature_ood.planning import plan
 from immature_ood.study import DatasetConfig, ModelConfig, Study, StudyError
 
 __all__ = ["Cost", "cost_of", "diagnose"]
@@ -198,7 +199,7 @@ def main() -> None:
     parser.add_argument("study", type=Path, nargs="?", default=Path("config.yaml"), help="a study's config")
     path = parser.parse_args().study
     try:
-        study = Study.parse(yaml.safe_load(path.read_text()))
+        study = plan(yaml.safe_load(path.read_text()))
     except (OSError, StudyError, yaml.YAMLError) as error:
         sys.exit(f"{path}: {error}")
     well = True

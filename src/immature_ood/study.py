@@ -296,18 +296,23 @@ class Study(Config):
             for b in self.features.batch_sizes
             if (getattr(self.features, cap) or 0) % b
         ]
-        for name, dataset in self.datasets.items():
-            needed = {} if dataset.samples_of else {"test": self.features.test_images}
-            if name in self.id_datasets:
-                needed["train"] = self.training.batch_size
-            if name in self.id_datasets and not dataset.samples_of:
-                needed["fit"] = self.features.fit_images
-            faults += [
-                f"datasets.{name}.{split}: {getattr(dataset, split)} images, but the study uses {count}"
-                for split, count in needed.items()
-                if getattr(dataset, split) < count
-            ]
+        faults += [
+            f"datasets.{name}.{split}: {getattr(dataset, split)} images, but the study uses {count}"
+            for name, dataset in self.datasets.items()
+            for split, count in self.images_needed(name).items()
+            if getattr(dataset, split) < count
+        ]
         return faults
+
+    def images_needed(self, dataset: str) -> dict[str, int]:
+        """The least number of images of each split of a data set that the study uses."""
+        of_its_own = not self.datasets[dataset].samples_of
+        needed = {"test": self.features.test_images} if of_its_own else {}
+        if dataset in self.id_datasets:
+            needed["train"] = self.training.batch_size
+        if dataset in self.id_datasets and of_its_own:
+            needed["fit"] = self.features.fit_images
+        return needed
 
     def ood_datasets(self, id_dataset: str) -> list[str]:
         """The data sets that are out-of-distribution for a model trained on `id_dataset`."""

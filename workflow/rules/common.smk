@@ -18,24 +18,15 @@ os.environ.update(
 from snakemake.exceptions import WorkflowError
 
 from immature_ood.datasets import folder
-from immature_ood.planning import faults
+from immature_ood.planning import plan
 from immature_ood.provenance import source_hashes
 from immature_ood.storage import StorageError, check_writable, read_json
-from immature_ood.study import Study, StudyError
+from immature_ood.study import StudyError
 
 try:
-    study = Study.parse(config)
+    study = plan(config)
 except StudyError as error:
     raise WorkflowError(f"the study is not valid:\n{error}") from None
-
-if found := faults(study):
-    raise WorkflowError("\n".join(["the study is not valid:", *found]))
-
-for name, dataset in study.datasets.items():
-    if dataset.path is not None and not Path(dataset.path).is_dir():
-        raise WorkflowError(
-            f"the study is not valid:\ndatasets.{name}.path: there is no folder {dataset.path}"
-        )
 
 RESULTS = f"results/{study.name}"
 SHARED = f"results/{study.shares or study.name}"  # images and checkpoints
@@ -193,6 +184,11 @@ def folder_listing(dataset):
     return None if path is None else folder.listing(path)
 
 
+def images_needed(dataset, split):
+    """How many images of a split the study uses at least."""
+    return study.images_needed(dataset).get(split, 0)
+
+
 def model_of_samples(dataset):
     """The config of the model that the training images of a data set are drawn from."""
     return study.models[study.datasets[dataset].samples_of.model]
@@ -214,7 +210,7 @@ def checkpoint_of_samples(dataset):
 def audited(path):
     """The study of a config file that is compared with this one."""
     try:
-        return Study.parse(yaml.safe_load((Path(workflow.basedir) / path).read_text()))
+        return plan(yaml.safe_load((Path(workflow.basedir) / path).read_text()))
     except (OSError, yaml.YAMLError, StudyError) as error:
         raise WorkflowError(f"audits: {path} is not a study:\n{error}") from None
 

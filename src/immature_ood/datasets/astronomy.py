@@ -10,10 +10,10 @@ Credit: NASA, ESA, the Hubble Ultra Deep Field team; public domain (see skimage.
 from pathlib import Path
 
 from immature_ood.datasets import Images
-from immature_ood.datasets._patches import UNITS, is_textured, load_patches
+from immature_ood.datasets._patches import LARGEST_SIDE, UNITS, is_textured, load_patches
 from immature_ood.study import DatasetConfig, ImageConfig
 
-__all__ = ["PACKAGES", "PICTURES", "UNITS", "load"]
+__all__ = ["LARGEST_SIDE", "PACKAGES", "PICTURES", "UNITS", "load"]
 
 PACKAGES = ("scikit-image", "pillow")
 PICTURES = {"skimage/data/hubble_deep_field.jpg": "scikit-image"}

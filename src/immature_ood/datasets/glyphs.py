@@ -12,7 +12,9 @@ by another hand may in MNIST: all three splits follow one distribution. A letter
 """
 
 import unicodedata
+from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -51,16 +53,22 @@ def load(image: ImageConfig, config: DatasetConfig, data_dir: Path) -> dict[str,
     """Origins are "<font file> U+<code point> size=<pixels an em>", and in colour " #<letter> on #<ground>"."""
     size = 11 * image.side // 14  # 22 at 28×28: capitals are then about 16 pixels high
     letters: dict[bytes, str] = {}
+    left_out: Counter[str] = Counter()
     for font in FONTS:
         face = open_font(font, size)
         digits = {draw(face, digit, image.side) for digit in "0123456789"}
         for letter in _letters(face):
             drawn = draw(face, letter, image.side)
-            if drawn is not None and drawn not in digits:
-                letters.setdefault(drawn, f"{font} U+{ord(letter):04X} size={size}")
+            if drawn is None:
+                left_out["too wide or tiny"] += 1
+            elif drawn in digits or drawn in letters:
+                left_out["pixels of another letter or a digit"] += 1
+            else:
+                letters[drawn] = f"{font} U+{ord(letter):04X} size={size}"
     ink = np.frombuffer(b"".join(letters), np.uint8).reshape(-1, 1, image.side, image.side)
     grey = Images(ink, [*letters.values()], ["TrueType"] * len(letters))
-    return deal(of_images(grey if image.channels == 1 else _coloured(grey, config.seed)), config)
+    splits = deal(of_images(grey if image.channels == 1 else _coloured(grey, config.seed)), config)
+    return splits | {"test": replace(splits["test"], left_out=left_out)}
 
 
 def _letter_of(origin: str) -> str:

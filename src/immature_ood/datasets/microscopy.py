@@ -10,10 +10,10 @@ Credit: Center for Microscopy and Molecular Imaging (CMMI), no known copyright r
 from pathlib import Path
 
 from immature_ood.datasets import Images
-from immature_ood.datasets._patches import UNITS, is_textured, load_patches
+from immature_ood.datasets._patches import LARGEST_SIDE, UNITS, is_textured, load_patches
 from immature_ood.study import DatasetConfig, ImageConfig
 
-__all__ = ["PACKAGES", "PICTURES", "UNITS", "load"]
+__all__ = ["LARGEST_SIDE", "PACKAGES", "PICTURES", "UNITS", "load"]
 
 PACKAGES = ("scikit-image", "pillow")
 PICTURES = {"skimage/data/ihc.png": "scikit-image"}

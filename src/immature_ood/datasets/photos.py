@@ -15,10 +15,10 @@ Middlebury stereo benchmark (Scharstein et al. 2014); the others are free of kno
 from pathlib import Path
 
 from immature_ood.datasets import Images
-from immature_ood.datasets._patches import UNITS, is_textured, load_patches
+from immature_ood.datasets._patches import LARGEST_SIDE, UNITS, is_textured, load_patches
 from immature_ood.study import DatasetConfig, ImageConfig
 
-__all__ = ["COLOUR", "PACKAGES", "PHOTOGRAPHS", "UNITS", "load"]
+__all__ = ["COLOUR", "LARGEST_SIDE", "PACKAGES", "PHOTOGRAPHS", "UNITS", "load"]
 
 PACKAGES = ("scikit-image", "scikit-learn", "pillow")
 PHOTOGRAPHS = {
