@@ -7,11 +7,22 @@ VENV ?= .venv
 BIN := $(abspath $(VENV))/bin
 INSTALLED := $(VENV)/installed
 export PATH := $(BIN):$(PATH)
-SNAKEMAKE := snakemake --cores $(CORES) --configfile $(STUDY)
-RESULTS = results/$(shell awk '/^name:/ { print $$2; exit }' $(STUDY))
+
+# One word of the shell, whatever characters it has.
+quoted = '$(subst ','\'',$(1))'
+study := $(call quoted,$(value STUDY))
+SNAKEMAKE := snakemake --cores $(CORES) --configfile $(study)
+
+# Snakemake (#2645) does not quote the path of Python: what of it would a shell take for something else?
+ifneq ($(filter-out help,$(MAKECMDGOALS)),)
+ifneq ($(strip $(shell printf %s $(call quoted,$(BIN)) | LC_ALL=C tr -d '[:alnum:]_./+,@%:=~\200-\377-' | wc -c)),0)
+$(error Snakemake cannot run the scripts of an environment in $(BIN), for the space or other odd character in its path. \
+	Name another place for it: make $(MAKECMDGOALS) VENV=$$HOME/venvs/immature-ood)
+endif
+endif
 
 .DEFAULT_GOAL := help
-.PHONY: help run audit doctor test test-slow test-slurm check bench
+.PHONY: help study-there run audit doctor test test-slow test-slurm check bench
 
 help:
 	@echo 'make run        the study of config.yaml; another one: make run STUDY=studies/smoke.yaml'
@@ -25,18 +36,21 @@ help:
 	@echo 'CORES=n limits the cores used; PYTHON=... is the interpreter that $(VENV) is made with.'
 
 $(INSTALLED): pyproject.toml constraints.txt
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.11")'
-	$(PYTHON) -m venv $(VENV)
+	@$(call quoted,$(PYTHON)) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.11")'
+	$(call quoted,$(PYTHON)) -m venv $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
 	@touch $@
 
-run: $(INSTALLED)
-	$(SNAKEMAKE)
-	$(SNAKEMAKE) --report $(RESULTS)/report.html
-	@echo; cat $(RESULTS)/tables/summary.txt
-	@echo; echo 'tables  $(RESULTS)/tables/auroc.csv'
-	@echo 'plots   $(RESULTS)/plots/'
-	@echo 'report  $(RESULTS)/report.html'
+study-there:
+	@test -f $(study) || { echo there is no study $(study) >&2; exit 1; }
+
+run: study-there $(INSTALLED)
+	@name=$$(python -m immature_ood.study $(study)) && results=results/$$name && \
+	$(SNAKEMAKE) && $(SNAKEMAKE) --report "$$results/report.html" && \
+	echo && cat "$$results/tables/summary.txt" && echo && \
+	echo "tables  $$results/tables/auroc.csv" && \
+	echo "plots   $$results/plots/" && \
+	echo "report  $$results/report.html"
 
 audit: $(INSTALLED)
 	for study in studies/audit.yaml studies/audit-*.yaml; do \
@@ -46,8 +60,8 @@ audit: $(INSTALLED)
 	@echo; cat results/audit/tables/audit_summary.txt
 	@echo; echo 'table   results/audit/tables/audit.csv'
 
-doctor: $(INSTALLED)
-	python -m immature_ood.doctor $(STUDY)
+doctor: study-there $(INSTALLED)
+	python -m immature_ood.doctor $(study)
 
 # Small tensors gain nothing from two threads, which wait for one another.
 test test-slow: export OMP_NUM_THREADS = 1
