@@ -4,6 +4,7 @@ import hashlib
 import itertools
 import json
 import os
+import re
 import subprocess
 import sys
 
@@ -71,10 +72,10 @@ def score_sets(epochs=EPOCHS, ood_datasets=("photos", "glyphs")):
     for epoch in epochs:
         test = generator.lognormal(3, 1 + 0.1 * epoch, 500)
         test[0] = np.inf
-        sets[epoch] = {"test": test}
+        sets[epoch] = test, {}
         for i, name in enumerate(ood_datasets):
-            sets[epoch][name] = generator.lognormal(4 + 2 * i + 0.3 * epoch, 1.2, 500)
-            sets[epoch][name][: 5 * epoch * i] = np.inf
+            sets[epoch][1][name] = generator.lognormal(4 + 2 * i + 0.3 * epoch, 1.2, 500)
+            sets[epoch][1][name][: 5 * epoch * i] = np.inf
     return sets
 
 
@@ -153,6 +154,9 @@ LATE = (1, 10, 50, 100, 150, 250)
 FIGURES = {
     "epochs": lambda: plots.auroc_by_epoch(auroc_table(), "digits"),
     "epochs, one OOD set": lambda: plots.auroc_by_epoch(auroc_table(ood_datasets=("photos",)), "digits"),
+    "epochs, no intervals": lambda: plots.auroc_by_epoch(
+        auroc_table(("digits",)).assign(auroc_low=np.nan, auroc_high=np.nan), "digits"
+    ),
     "epochs, one checkpoint, one b": lambda: plots.auroc_by_epoch(auroc_table(epochs=(4,), batch_sizes=(5,)), "digits"),
     "epochs, four OOD sets, three seeds, more detectors": lambda: plots.auroc_by_epoch(
         auroc_table(("svhn",), FIVE, LATE, (0, 1, 2), detectors=(*DETECTORS, "waic", "complexity")), "svhn"
@@ -169,6 +173,9 @@ FIGURES = {
     "bits": lambda: plots.bits_per_dim_by_epoch(training_log(), auroc_table()),
     "bits, five ID sets, three seeds": lambda: plots.bits_per_dim_by_epoch(
         training_log(FIVE, 250, (0, 1, 2)), auroc_table(FIVE, FIVE, (0, *LATE), (0, 1, 2))
+    ),
+    "bits, with a spike": lambda: plots.bits_per_dim_by_epoch(
+        training_log(), auroc_table().assign(excess_bits_per_dim=lambda table: np.where(table["epoch"] == 8, 1.9, 0.0))
     ),
     "bits, untrained only": lambda: plots.bits_per_dim_by_epoch(
         training_log(("digits",), 0), auroc_table(("digits",), epochs=(0,))
@@ -241,7 +248,22 @@ def band_of(axes, colour):
     """The corners of the one area filled with that colour."""
     wanted = matplotlib.colors.to_rgb(colour)
     (area,) = [area for area in axes.collections if tuple(area.get_facecolor()[0, :3]) == wanted]
-    return area.get_paths()[0].vertices
+    return np.concatenate([path.vertices for path in area.get_paths()] or [np.empty((0, 2))])
+
+
+@pytest.mark.parametrize("without", [EPOCHS, (1, 4)], ids=["none", "some"])
+@pytest.mark.parametrize("draw", [plots.auroc_by_epoch, plots.auroc_by_cost])
+def test_what_has_no_interval_is_a_curve_without_a_band(draw, without):
+    table = auroc_table(("digits",), ("glyphs",), batch_sizes=(1,))
+    bounds = ["auroc_low", "auroc_high"]
+    table.loc[table["epoch"].isin(without), bounds] = np.nan
+    panel = draw(table, "digits").axes[0]
+    for detector in DETECTORS:
+        rows = rows_of(table, detector=detector)
+        np.testing.assert_array_equal(line_of(panel, detector)[1], rows["auroc"])
+        corners = band_of(panel, looks_of([detector])[detector].colour)
+        drawn = corners[np.isfinite(corners).all(axis=1)][:, 1]
+        assert {*np.round(drawn, 9)} == {*np.round(rows[bounds].stack().dropna(), 9)}
 
 
 def test_several_seeds_are_a_mean_with_a_line_each_and_no_band():
@@ -367,16 +389,26 @@ def test_every_score_is_in_a_bar_or_counted_as_outside():
         }
         assert in_bars == [500 - outside.get("ID", 0), 500 - outside.get("OOD", 0)]
         assert outside["ID"] >= 1
-        assert outside.get("OOD", 0) >= np.isinf(scores[epoch][name]).sum()
+        assert outside.get("OOD", 0) >= np.isinf(scores[epoch][1][name]).sum()
 
 
 def test_bars_count_scores_in_spreads_of_the_id_scores():
     test, ood = np.linspace(10, 14, 101), np.linspace(20, 40, 101)  # median 12, interquartile range 2
-    panel = plots.score_histograms({1: {"test": test, "photos": ood}}, "digits", "likelihood", 1).axes[0]
+    panel = plots.score_histograms({1: (test, {"photos": ood})}, "digits", "likelihood", 1).axes[0]
     id_shares, ood_shares, edges = shares_of(panel)
     np.testing.assert_allclose(id_shares, np.histogram((test - 12) / 2, edges)[0] / 101)
     np.testing.assert_allclose(ood_shares, np.histogram((ood - 12) / 2, edges)[0] / 101)
     assert not panel.texts
+
+
+@pytest.mark.parametrize("name", ["test", "fit", "ID", "photos"])
+def test_no_name_of_a_data_set_takes_the_place_of_the_id_scores(name):
+    test, ood = np.linspace(0, 1, 50), np.linspace(5, 6, 50)
+    panel = plots.score_histograms({1: (test, {name: ood})}, "digits", "likelihood", 1).axes[0]
+    expected = plots.score_histograms({1: (test, {"other": ood})}, "digits", "likelihood", 1).axes[0]
+    assert panel.get_ylabel() == f"OOD {name}"
+    for got, right in zip(shares_of(panel), shares_of(expected), strict=True):
+        np.testing.assert_array_equal(got, right)
 
 
 def test_histograms_are_ordered_by_epoch_and_share_their_axis():
@@ -389,7 +421,7 @@ def test_histograms_are_ordered_by_epoch_and_share_their_axis():
 @pytest.mark.parametrize("test", [np.full(20, np.inf), np.zeros(20), np.full(20, np.nan)], ids=["inf", "equal", "nan"])
 @pytest.mark.parametrize("ood", [np.full(20, np.inf), np.zeros(20), np.linspace(-1e12, 1e12, 20)])
 def test_degenerate_scores_are_drawn_or_counted(test, ood):
-    panel = plots.score_histograms({0: {"test": test, "photos": ood}}, "digits", "likelihood", 1).axes[0]
+    panel = plots.score_histograms({0: (test, {"photos": ood})}, "digits", "likelihood", 1).axes[0]
     finite = [np.isfinite(scores).sum() for scores in (test, ood)]
     in_bars = [round(20 * shares.sum()) for shares in shares_of(panel)[:2]]
     assert [count <= most for count, most in zip(in_bars, finite, strict=True)] == [True, True]
@@ -420,6 +452,23 @@ def test_bits_per_dim_of_several_seeds_are_a_mean_with_a_line_each():
         line_of(panel, "fit_bits_per_dim")[1], log.groupby("epoch")["fit_bits_per_dim"].mean(), rtol=1e-12
     )
     assert sum(line.get_label() == "_seed 1" for line in panel.get_lines()) == 2  # of training and of fit images
+
+
+@pytest.mark.parametrize("seeds", [(0,), (0, 1)])
+def test_a_checkpoint_that_was_kept_in_a_spike_is_crossed_at_its_own_value_and_explained(seeds):
+    log, table = training_log(seeds=seeds), auroc_table(seeds=seeds)
+    last = seeds[-1]
+    spike = (table["id_dataset"] == "digits") & (table["epoch"] == 8) & (table["seed"] == last)
+    table["excess_bits_per_dim"] = np.where(spike, 1.9, np.where(table["epoch"] == 4, 0.1, np.nan))
+    figure = plots.bits_per_dim_by_epoch(log, table)
+    crosses = {panel.get_title(): line_of(panel, "_spike") for panel in figure.axes}
+    (right,) = rows_of(log, id_dataset="digits", epoch=8, seed=last)["fit_bits_per_dim"]
+    np.testing.assert_array_equal(crosses["ID digits"], ([8], [right]))
+    assert [len(crosses[f"ID {name}"][0]) for name in ("photos", "glyphs")] == [0, 0]
+    assert "kept in a spike of the loss" in [text.get_text() for text in figure.legends[0].get_texts()]
+    table["excess_bits_per_dim"] = np.nan
+    legend = plots.bits_per_dim_by_epoch(log, table).legends[0]
+    assert "kept in a spike of the loss" not in [text.get_text() for text in legend.get_texts()]
 
 
 # Layers --------------------------------------------------------------------------------------------------------------
@@ -626,3 +675,11 @@ def test_the_dots_of_the_overlap_are_the_tables():
     (dots,) = panel.collections
     np.testing.assert_array_equal(dots.get_offsets(), rows[["overlap", "auroc"]])
     assert panel.get_title().startswith("gradient norms\nrank correlation")
+
+
+def test_a_correlation_without_an_interval_is_said_without_one():
+    overlap, auroc, correlation = overlap_tables()
+    correlation[["correlation_low", "correlation_high"]] = np.nan
+    assert re.search(
+        r"rank correlation [+−]\d\.\d\d$", plots.overlap_and_auroc(overlap, auroc, correlation).axes[0].get_title()
+    )

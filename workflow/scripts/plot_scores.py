@@ -9,8 +9,10 @@ with job(snakemake.log):
     id_dataset = snakemake.wildcards.id
     for (detector, b), path in zip(snakemake.params.panels, snakemake.output, strict=True):
         by_epoch = {
-            one.checkpoint.epoch: {"test": one.of(detector, b, id_dataset)}
-            | {ood: one.of(detector, b, ood) for ood in one.ood_datasets}
+            one.checkpoint.epoch: (
+                one.of(detector, b, id_dataset),
+                {ood: one.of(detector, b, ood) for ood in one.ood_datasets},
+            )
             for one in scores
         }
         plots.save(plots.score_histograms(by_epoch, id_dataset, detector, b), path)

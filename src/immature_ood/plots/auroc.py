@@ -30,7 +30,7 @@ def auroc_by_epoch(table: pd.DataFrame, id_dataset: str) -> Figure:
 
     table: one row an (id_dataset, ood_dataset, model, seed, epoch, batch_size, detector), with auroc, auroc_low and
         auroc_high; rows of one model. Rows whose OOD set is the ID set are left out.
-    One seed is drawn with its bootstrap interval; several with their mean and a thin line each.
+    One seed is drawn with its interval, where it has one; several with their mean and a thin line each.
     Raises ValueError if the table has no such pair, or several models.
     """
     rows = of_id_dataset(pairs(table), id_dataset)
@@ -106,7 +106,7 @@ def _panel(axes: Axes, rows: pd.DataFrame, x: str, looks: dict[str, Look]) -> No
 
 
 def _spread(axes: Axes, rows: pd.DataFrame, x: str, colour: str) -> None:
-    """The bootstrap interval of a single seed, or a thin line for each of several."""
+    """The interval of a single seed, where it is not NaN, or a thin line for each of several."""
     if rows["seed"].nunique() > 1:
         for seed, of_seed in rows.groupby("seed"):
             axes.plot(of_seed[x], of_seed["auroc"], color=colour, linewidth=0.4, alpha=0.7, label=f"_seed {seed}")
@@ -177,6 +177,6 @@ def _references(rows: pd.DataFrame) -> list[Artist]:
     """What else the legend explains: chance, the untrained control, and how sure a curve is."""
     chance = Line2D([], [], **CHANCE, label="chance")
     hollow = Line2D([], [], color=GREY, marker="o", **HOLLOW, label="untrained")
-    interval = Patch(color=GREY, alpha=0.3, linewidth=0, label="bootstrap interval")
+    interval = Patch(color=GREY, alpha=0.3, linewidth=0, label="interval of one model")
     seed = Line2D([], [], color=GREY, linewidth=0.4, label="one seed")
     return [chance, *([hollow] if 0 in set(rows["epoch"]) else []), seed if rows["seed"].nunique() > 1 else interval]

@@ -23,27 +23,29 @@ ID_COLOUR = "0.72"
 
 AXIS_LABEL = "(score − ID median) / ID interquartile range, asinh scale; height: share of groups, panels scaled apart"
 
-Scores = Mapping[int, Mapping[str, np.ndarray]]
+Sets = tuple[np.ndarray, Mapping[str, np.ndarray]]  # of the ID test set, and by the name of each OOD set; (G,) each
 
 
 @styled
-def score_histograms(scores: Scores, id_dataset: str, detector: str, batch_size: int) -> Figure:
+def score_histograms(scores: Mapping[int, Sets], id_dataset: str, detector: str, batch_size: int) -> Figure:
     """Scores of ID test groups against those of each OOD set; a column of panels an epoch, a row an OOD set.
 
-    scores: by epoch, then by set: "test" for the ID test set, and the names of the OOD sets; (G,) each.
+    scores: by epoch, those of the ID test set and, by its name, of each OOD set.
     Scores have tails of many decades, so each epoch's are shown as asinh((score − median) / IQR), with the median and
     interquartile range of its ID test scores: linear within one IQR, logarithmic beyond, and all panels share the axis.
     Scores that are not finite or beyond the view are counted in the panel; bars are shares of all groups.
     """
-    spread = {epoch: _in_id_spreads(scores[epoch]) for epoch in sorted(scores)}
-    ood_datasets = once(name for sets in scores.values() for name in sets if name != "test")
-    edges = _edges([values for sets in spread.values() for values in sets.values()])
+    spread = {epoch: _in_id_spreads(*scores[epoch]) for epoch in sorted(scores)}
+    ood_datasets = once(name for _, ood_scores in scores.values() for name in ood_scores)
+    edges = _edges(
+        [values for id_scores, ood_scores in spread.values() for values in (id_scores, *ood_scores.values())]
+    )
     colour = looks_of([detector])[detector].colour
     figure, axes = panels(len(ood_datasets), len(spread), panel_height=1.0, sharey=False)
     for ood_dataset, row_of_panels in zip(ood_datasets, axes, strict=True):
         row_of_panels[0].set_ylabel(f"OOD {ood_dataset}")
-        for sets, panel in zip(spread.values(), row_of_panels, strict=True):
-            _panel(panel, sets["test"], sets.get(ood_dataset, np.empty(0)), edges, colour)
+        for (id_scores, ood_scores), panel in zip(spread.values(), row_of_panels, strict=True):
+            _panel(panel, id_scores, ood_scores.get(ood_dataset, np.empty(0)), edges, colour)
     for epoch, panel in zip(spread, axes[0], strict=True):
         panel.set_title(f"epoch {epoch}" if epoch else "untrained")
     _spread_axis(axes[0, 0], edges)
@@ -53,12 +55,16 @@ def score_histograms(scores: Scores, id_dataset: str, detector: str, batch_size:
     return figure
 
 
-def _in_id_spreads(sets: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+def _in_id_spreads(id_scores: np.ndarray, ood_scores: Mapping[str, np.ndarray]) -> Sets:
     """All sets' scores in interquartile ranges of the ID test scores, from their median."""
-    finite = sets["test"][np.isfinite(sets["test"])]
+    finite = id_scores[np.isfinite(id_scores)]
     low, median, high = np.quantile(finite, (0.25, 0.5, 0.75)) if finite.size else (0.0, 0.0, 0.0)
     unit = high - low or 1.0  # all ID scores equal: show plain differences
-    return {name: (np.asarray(values, dtype=float) - median) / unit for name, values in sets.items()}
+
+    def scaled(values: np.ndarray) -> np.ndarray:
+        return (np.asarray(values, dtype=float) - median) / unit
+
+    return scaled(id_scores), {name: scaled(values) for name, values in ood_scores.items()}
 
 
 def _edges(sets: list[np.ndarray]) -> np.ndarray:

@@ -1,5 +1,6 @@
 """Does AUROC fall as the overlap of ID and OOD log-likelihoods rises?"""
 
+import math
 from typing import Any
 
 import pandas as pd
@@ -67,7 +68,8 @@ def _said(correlation: pd.DataFrame, detector: str, b: int) -> str:
     if row["correlation"].isna().all():
         return ""
     value, low, high = row[["correlation", "correlation_low", "correlation_high"]].iloc[0]
-    return f"\nrank correlation {value:+.2f} [{low:+.2f}, {high:+.2f}]".replace("-", "−")
+    interval = "" if math.isnan(low) else f" [{low:+.2f}, {high:+.2f}]"
+    return f"\nrank correlation {value:+.2f}{interval}".replace("-", "−")
 
 
 def _epochs(figure: Figure, axes: Any, places: dict[int, int]) -> None:
