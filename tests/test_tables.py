@@ -115,6 +115,15 @@ def test_several_seeds_show_mean_and_standard_deviation():
     assert "Means over 3 seeds; ±: their standard deviation." in text
 
 
+def test_a_table_whose_cells_have_no_spread_does_not_explain_one():
+    several = make_auroc(seeds=(0, 1, 2), spread=0.01)
+    text = summary_text(several, make_immature())
+    assert "Means over 3 seeds.\n" in text
+    assert "±" not in text.split("AUROC of each epoch")[0]  # the verdicts have a margin
+    for render in (to_markdown, lambda tables: to_html(tables, "A study")):
+        assert "Means over 3 seeds; ±: their standard deviation." in render(paper_tables(several))
+
+
 def test_the_spread_of_the_mean_is_that_of_each_seeds_mean():
     table = make_auroc(seeds=(0, 1))
     opposite = np.where(table.id_dataset == "digits", 1, -1) * (table.seed - 0.5) * 0.1

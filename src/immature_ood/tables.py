@@ -87,6 +87,7 @@ class PaperTable:
     columns: tuple[tuple[int, int], ...]
     rows: tuple[tuple[str, tuple[Cell, ...]], ...]
     notes: tuple[str, ...]
+    seeds: int
     calibration: bool
 
     @property
@@ -103,9 +104,11 @@ class PaperTable:
         """The epochs of the columns of one b."""
         return [epoch for b, epoch in self.columns if b == batch_size]
 
-    def all_notes(self, mark: str) -> list[str]:
-        """The notes, the first of which says what the mark of the best epoch means."""
-        return [*self.notes] if self.calibration else [f"{mark} {BEST_NOTE}", *self.notes]
+    def all_notes(self, mark: str, spread: bool = True) -> list[str]:
+        """The notes, the first of which says what the mark of the best epoch means. spread: whether cells have a ±."""
+        best = [] if self.calibration else [f"{mark} {BEST_NOTE}"]
+        ending = "; ±: their standard deviation." if spread else "."
+        return [*best, *self.notes, *([f"Means over {self.seeds} seeds{ending}"] if self.seeds > 1 else [])]
 
 
 def paper_tables(auroc: pd.DataFrame) -> list[PaperTable]:
@@ -130,20 +133,19 @@ def _pair_table(name: str, auroc: pd.DataFrame) -> PaperTable:
     of_pairs = named.pivot(index=["seed", "batch_size", "epoch"], columns="row", values="auroc")
     means = of_pairs.mean(axis=1, skipna=False).reset_index(name="auroc").assign(row="mean")  # NaN, not fewer pairs
     rows = (*_rows(named, mark_best=True), *_rows(means, mark_best=False))
-    return PaperTable(f"AUROC of {name}", _columns(auroc), rows, (*_notes(auroc),), calibration=False)
+    seeds = auroc["seed"].nunique()
+    return PaperTable(f"AUROC of {name}", _columns(auroc), rows, _notes(auroc), seeds, calibration=False)
 
 
 def _calibration_table(name: str, auroc: pd.DataFrame) -> PaperTable:
     rows = (*_rows(auroc.assign(row=auroc["id_dataset"]), mark_best=False),)
     notes = ("About 0.5 if the test set looks like the set the detector was fitted on.", *_notes(auroc))
     title = f"Calibration of {name}: AUROC of the ID test set against the ID fit set"
-    return PaperTable(title, _columns(auroc), rows, notes, calibration=True)
+    return PaperTable(title, _columns(auroc), rows, notes, auroc["seed"].nunique(), calibration=True)
 
 
-def _notes(auroc: pd.DataFrame) -> list[str]:
-    notes = ["Epoch 0 is the untrained control."] if (auroc["epoch"] == 0).any() else []
-    seeds = auroc["seed"].nunique()
-    return notes if seeds == 1 else [*notes, f"Means over {seeds} seeds; ±: their standard deviation."]
+def _notes(auroc: pd.DataFrame) -> tuple[str, ...]:
+    return ("Epoch 0 is the untrained control.",) if (auroc["epoch"] == 0).any() else ()
 
 
 def _columns(auroc: pd.DataFrame) -> tuple[tuple[int, int], ...]:
@@ -264,7 +266,7 @@ def summary_text(auroc: pd.DataFrame, immature: pd.DataFrame, warnings: Sequence
     auroc, immature: what evaluation.auroc_table and evaluation.immature_table give. warnings: lines that come last.
     """
     tables = paper_tables(without_calibration(auroc))
-    notes = "\n".join(dict.fromkeys(note for table in tables for note in table.all_notes("*")))
+    notes = "\n".join(dict.fromkeys(note for table in tables for note in table.all_notes("*", spread=False)))
     return (
         "\n\n".join([*map(_text, tables), notes, _calibration_text(auroc), immature_summary(immature), *warnings])
         + "\n"

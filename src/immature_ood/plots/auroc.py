@@ -177,6 +177,12 @@ def _references(rows: pd.DataFrame) -> list[Artist]:
     """What else the legend explains: chance, the untrained control, and how sure a curve is."""
     chance = Line2D([], [], **CHANCE, label="chance")
     hollow = Line2D([], [], color=GREY, marker="o", **HOLLOW, label="untrained")
-    interval = Patch(color=GREY, alpha=0.3, linewidth=0, label="interval of one model")
-    seed = Line2D([], [], color=GREY, linewidth=0.4, label="one seed")
-    return [chance, *([hollow] if 0 in set(rows["epoch"]) else []), seed if rows["seed"].nunique() > 1 else interval]
+    return [chance, *([hollow] if 0 in set(rows["epoch"]) else []), *_uncertainty(rows)]
+
+
+def _uncertainty(rows: pd.DataFrame) -> list[Artist]:
+    if rows["seed"].nunique() > 1:
+        return [Line2D([], [], color=GREY, linewidth=0.4, label="one seed")]
+    if rows["auroc_low"].notna().any():
+        return [Patch(color=GREY, alpha=0.3, linewidth=0, label="interval of one model")]
+    return []
