@@ -588,9 +588,7 @@ def test_too_few_images_without_repeats_are_refused_by_name(train, fit, key, mon
     left = {"train": r"4 are left, but training\.batch_size is 5", "fit": r"2 are left, but features\.fit_images is 3"}[
         key
     ]
-    with pytest.raises(
-        StudyError, match=rf"datasets\.set\.{key}: {numbers} are also .* left out, {left}; remove the rep"
-    ):
+    with pytest.raises(StudyError, match=rf"datasets\.set\.{key}: {numbers} are also .* left out, {left}; remove rep"):
         make(*arguments)
     assert not [*tmp_path.iterdir()]
 

@@ -1,5 +1,6 @@
 """Downloads against a real server that answers in every bad way, and archives that try to leave their folder."""
 
+import errno
 import hashlib
 import io
 import os
@@ -13,6 +14,7 @@ import time
 import zipfile
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -229,14 +231,65 @@ def test_a_file_is_found_in_the_folder_a_package_or_on_the_internet(server, tmp_
     assert bool(server.tries) == (here is None and taken == "set/set.bin")
 
 
-def test_a_folder_that_is_only_read_is_used_as_it_is(server, tmp_path, monkeypatch):
+def without_writing(monkeypatch):
+    """In this process no file can be made: root may write everywhere."""
+    real = os.open, io.open
+
+    def refuses(path, *arguments, **options):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    def reads(path, mode="r", *arguments, **options):
+        return (refuses if {*mode} & {*"wax+"} else real[1])(path, mode, *arguments, **options)
+
+    monkeypatch.setattr(Path, "mkdir", refuses)
+    monkeypatch.setattr(Path, "open", reads)
+    monkeypatch.setattr("builtins.open", reads)
+    monkeypatch.setattr(io, "open", reads)
+
+
+@pytest.mark.parametrize("checksum", [MD5, ""])
+@pytest.mark.parametrize("noted", [True, False])
+def test_a_whole_file_is_read_by_who_cannot_write_there(server, tmp_path, monkeypatch, noted, checksum):
     (tmp_path / "set.bin").write_bytes(CONTENT)
-    monkeypatch.setattr(os, "access", lambda path, mode: False)  # root may write everywhere
-    assert find(download(server, "missing"), tmp_path) == tmp_path / "set.bin"
-    assert [path.name for path in tmp_path.iterdir()] == ["set.bin"]
+    if noted:
+        fetched(server, tmp_path, "missing")
+    before = {path.name for path in tmp_path.iterdir()}
+    with monkeypatch.context() as patched:
+        without_writing(patched)
+        assert find(download(server, "missing", checksum=checksum), tmp_path) == tmp_path / "set.bin"
+    assert {path.name for path in tmp_path.iterdir()} == before
     (tmp_path / "set.bin").write_bytes(b"another")
-    with pytest.raises(StorageError, match="damaged or another version"):
-        find(download(server, "missing"), tmp_path)
+    if noted or checksum:
+        with pytest.raises(StorageError, match="damaged or another version"):
+            find(download(server, "missing", checksum=checksum), tmp_path)
+
+
+def test_a_file_that_is_there_needs_no_lock(server, tmp_path, monkeypatch):
+    fetched(server, tmp_path, "good")
+    (tmp_path / ".set.bin.lock").unlink()
+    monkeypatch.setattr("immature_ood.downloads.flock", lambda *arguments: pytest.fail("a lock was asked for"))
+    assert fetched(server, tmp_path, "missing") == tmp_path / "set.bin"
+    assert not (tmp_path / ".set.bin.lock").exists()
+
+
+def test_a_folder_that_cannot_be_written_is_named(server, tmp_path, monkeypatch):
+    without_writing(monkeypatch)
+    with pytest.raises(StorageError, match=r"cannot write .*set\.bin: Permission denied"):
+        fetched(server, tmp_path / "new", "good")
+
+
+@pytest.mark.parametrize("number", [errno.ENOTSUP, errno.ENOLCK, errno.EINVAL, errno.ENOSYS])
+def test_a_file_system_without_locks_is_named(server, tmp_path, monkeypatch, number):
+    def refuses(*arguments):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr("immature_ood.downloads.flock", refuses)
+    with pytest.raises(
+        StorageError, match=rf"cannot download set\.bin: {tmp_path} has no file locks \(.+\); choose a data_dir"
+    ):
+        fetched(server, tmp_path, "good")
+    (tmp_path / "set.bin").write_bytes(CONTENT)  # by hand
+    assert fetched(server, tmp_path, "missing") == tmp_path / "set.bin"
 
 
 FETCH = """

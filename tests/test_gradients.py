@@ -363,7 +363,7 @@ def test_groups_are_of_different_units_and_images_keep_their_noise(noise):
     np.testing.assert_array_equal(alone.images, plain.images)
     np.testing.assert_allclose(alone.log_prob, plain.log_prob, rtol=1e-6)
     np.testing.assert_allclose(alone.log_norms, plain.log_norms, rtol=0, atol=ROUNDING)
-    assert alone.units.tolist() == units
+    assert alone.units.tolist() == units  # they are numbered by size already
     assert pairs.images.tolist() == [[0, 3], [1, 4], [2, 10], [5, 6], [8, 7]]
     assert pairs.units.tolist() == [0, 0, 0, 1, 1]
     np.testing.assert_allclose(pairs.log_prob, plain.log_prob[pairs.images].mean(axis=1), rtol=1e-6)

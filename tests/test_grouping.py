@@ -62,13 +62,27 @@ def test_the_passes_hold_each_image_that_is_used_once(units, sizes):
     assert all(len(places) % b == 0 for places, of in passes for b in of)
 
 
-def test_units_take_turns_until_one_has_no_more():
-    units = np.array([*"aababcdde"])
+def test_units_of_about_one_size_take_turns_until_one_has_no_more():
+    units = np.array([*"eabacdadbd"])  # a and d have three images, b two, e and c one
     grouping = group(units, [1, 2])
-    assert grouping.images(2).tolist() == [[0, 2], [1, 4], [5, 6]]  # a b, a b, c d; one a, one d and e are left
-    assert grouping.cells(2).tolist() == [0, 0, 1]
-    assert grouping.rest.tolist() == [3, 7, 8]
-    assert grouping.cells(1)[np.argsort(grouping.images(1)[:, 0])].tolist() == [0, 0, 1, 0, 1, 2, 3, 3, 4]
+    assert grouping.images(2).tolist() == [
+        [1, 5],
+        [3, 7],
+        [6, 9],
+        [2, 0],
+    ]  # a d, a d, a d, b e; one b and the c are left
+    assert grouping.cells(2).tolist() == [0, 0, 0, 1]
+    assert grouping.rest.tolist() == [4, 8]
+    in_order = grouping.cells(1)[np.argsort(grouping.images(1)[:, 0])]
+    assert in_order.tolist() == ["adbec".index(unit) for unit in units]
+
+
+@given(UNITS.filter(len), st.integers(2, 4))
+def test_no_more_images_are_left_than_the_units_sizes_need(units, b):
+    """In each cell its largest unit has at most as many over as it is larger than the smallest."""
+    counts = sorted(np.unique(units, return_counts=True)[1], reverse=True)
+    groups = sum(counts[start + b - 1] for start in range(0, len(counts) - b + 1, b))
+    assert len(group(units, [1, b]).images(b)) == groups
 
 
 @pytest.mark.parametrize(("units", "groups"), [([0] * 20, 0), ([0, 1] * 10, 10), ([0, 1, 2] * 10, 10)])

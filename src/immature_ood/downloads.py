@@ -9,11 +9,11 @@ import time
 import zipfile
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from fcntl import LOCK_EX, flock
 from pathlib import Path, PurePosixPath
-from typing import BinaryIO
+from typing import BinaryIO, TextIO
 
 import requests
 
@@ -55,12 +55,9 @@ class _Failed(Exception):
 def find(download: Download, folder: Path) -> Path:
     """The file: from the folder, else from a system package, else from the internet, and then in the folder.
 
-    A file in a folder that cannot be written to is used as it is, if it has a known checksum. Raises StorageError.
+    Raises StorageError.
     """
     path, packaged = folder / download.file, Path(download.package[0])
-    if path.exists() and not os.access(folder, os.W_OK):
-        _check_present(download, path)
-        return path
     if not path.exists() and packaged.is_file() and _has_any(packaged, download.checksums):
         return packaged
     return fetch(download, folder)
@@ -71,16 +68,15 @@ def fetch(download: Download, folder: Path, *, timeout: float = 30, attempts: in
 
     An attempt goes on where the one before stopped, if the server can; pauses double. After `timeout` seconds without a
     byte an attempt ends. The sha256 is kept beside the file and holds from then on, also where none was published. Of
-    two processes one downloads, and the other waits. Raises StorageError if no mirror gives the file, or if the file
-    that is there is another one.
+    two processes one downloads, and the other waits; a file that is there needs neither a lock nor the right to write.
+    Raises StorageError if no mirror gives the file, or if the file that is there is another one.
     """
     path = folder / download.file
+    if path.exists():
+        return _present(download, path)
     with _alone(path):
-        if path.exists():
-            _check_present(download, path)
-            if not _noted(path):
-                _note(path)
-            return path
+        if path.exists():  # it came while this process waited
+            return _present(download, path)
         failures = []
         for attempt in range(attempts):
             for url in download.urls:
@@ -96,6 +92,15 @@ def fetch(download: Download, folder: Path, *, timeout: float = 30, attempts: in
     )
 
 
+def _present(download: Download, path: Path) -> Path:
+    """The path of a file that is there; its sha256 is noted if it is not, and can be."""
+    _check_present(download, path)
+    if not _noted(path):
+        with suppress(StorageError):  # a folder that is only read
+            _note(path)
+    return path
+
+
 def _by_hand(download: Download, path: Path) -> str:
     return f"get it by hand from {download.page or download.urls[0]}, put it at {path} and rerun"
 
@@ -107,11 +112,20 @@ def _alone(path: Path) -> Iterator[None]:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with lock.open("w") as file:
-            flock(file, LOCK_EX)
+            _wait(file, path)
             yield
     except OSError as error:
         reason = error.strerror or error
         raise StorageError(f"cannot write {path}: {reason}; free space or choose another folder, then rerun") from error
+
+
+def _wait(lock: TextIO, path: Path) -> None:
+    try:
+        flock(lock, LOCK_EX)
+    except OSError as error:
+        reason = f"{path.parent} has no file locks ({error.strerror})"
+        mend = f"choose a data_dir on another file system, or put the file at {path} by hand"
+        raise StorageError(f"cannot download {path.name}: {reason}; {mend}, then rerun") from error
 
 
 def _check_present(download: Download, path: Path) -> None:
@@ -132,7 +146,7 @@ def _has_any(path: Path, checksums: tuple[str, ...]) -> bool:
 def _noted(path: Path) -> tuple[str, ...]:
     """The sha256 that was noted when the file first came, if it was."""
     noted = _note_of(path)
-    return (f"sha256:{noted.read_text().partition(' ')[0]}",) if noted.exists() else ()
+    return (f"sha256:{noted.read_text(encoding='utf-8').partition(' ')[0]}",) if noted.exists() else ()
 
 
 def _note(path: Path) -> None:

@@ -18,7 +18,8 @@ __all__ = ["Grouping", "group"]
 class Grouping:
     """The N images of a split, in groups.
 
-    units: (N,) int64, the unit of each image, numbered by first appearance.
+    units: (N,) int64, the unit of each image; those of most images have the lowest numbers, of equals the first comes
+        first.
     order: (M,) int64, the places of the images that fill groups of every size b: group j is order[j·b : (j+1)·b].
     rest:  (N − M,) int64, the places of the others, which are used for b = 1 alone.
     """
@@ -48,11 +49,11 @@ class Grouping:
 def group(units: np.ndarray, batch_sizes: Sequence[int]) -> Grouping:
     """Groups the images of these units, (N,) integers, for all sizes at once.
 
-    As many units as the least common multiple of the sizes, in the order in which they first appear, take turns: each
-    gives its first image, then each its second, until one of them has no more. What is left fills no group. Where every
-    image is a unit of its own, group j is images j·b … j·b + b − 1.
+    As many units as the least common multiple of the sizes, of about as many images each, take turns: each gives its
+    first image, then each its second, until one of them has no more. What is left fills no group. Where every image is
+    a unit of its own, group j is images j·b … j·b + b − 1.
     """
-    ranks, counts = _by_first_appearance(units)
+    ranks, counts = _by_size(units)
     together = math.lcm(*batch_sizes)
     whole = len(counts) // together
     rounds = np.append(counts[: whole * together].reshape(whole, together).min(axis=1), 0)  # none of the last, cut off
@@ -62,10 +63,10 @@ def group(units: np.ndarray, batch_sizes: Sequence[int]) -> Grouping:
     return Grouping(ranks, order[fills[order]], np.flatnonzero(~fills))
 
 
-def _by_first_appearance(units: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The units, numbered from 0 as they come, and how many images each has."""
+def _by_size(units: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The units, numbered from 0 by how many images they have, the largest first, then as they come; and how many."""
     _, first, inverse, counts = np.unique(units, return_index=True, return_inverse=True, return_counts=True)
-    order = np.argsort(first)
+    order = np.lexsort((first, -counts))
     ranks = np.empty_like(order)
     ranks[order] = np.arange(len(order))
     return ranks[inverse], counts[order]

@@ -25,6 +25,11 @@ with job(snakemake.log) as say:
     with progress(f"features of {checkpoint.id_dataset} epoch {checkpoint.epoch}", len(splits)) as advance:
         for dataset, split, source, output, cap in splits:
             pixels = load_split(source)[:cap]
+            if len(pixels) < cap:  # the cap was raised since the images were made
+                raise ValueError(
+                    f"datasets.{dataset}.{split}: {len(pixels):,} images are left without repeats, but "
+                    f"features.{split}_images is {cap:,}; lower it or give more images"
+                )
             features = gradients.extract(
                 model,
                 pixels,

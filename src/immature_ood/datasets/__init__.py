@@ -163,7 +163,8 @@ def make(
         if left < count:
             raise StudyError(
                 f"datasets.{name}.{split}: {dropped[split]:,} of {getattr(config, split):,} images are also in a later "
-                f"split and left out, {left:,} are left, but {key} is {count:,}; remove the repeats or give more images"
+                f"split and left out, {left:,} are left, but {key} is {count:,}; remove repeats, give more images "
+                "or lower it"
             )
     for split in SPLITS:
         with write_whole(Path(folder, f"{split}.npy")) as temporary:
