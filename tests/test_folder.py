@@ -2,6 +2,8 @@
 
 import json
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import archives
@@ -94,6 +96,35 @@ def test_names_that_are_not_utf8_are_read(tmp_path):
     (origin,) = json.loads((tmp_path / "set/manifest.json").read_text())["splits"]["test"]["origins"]
     assert os.fsencode(origin).endswith(b"/caf\xe9.png")
     assert len(listing(str(mine))) == 16
+
+
+MAKE = """
+import sys
+from pathlib import Path
+from immature_ood.datasets import folder, make
+from immature_ood.study import DatasetConfig, ImageConfig
+config = DatasetConfig(source="folder", path="mine", train=1, fit=1, test=2)
+make("mine", config, ImageConfig(), sys.argv[1], Path("/nowhere"))
+print(folder.listing("mine"))
+"""
+
+
+@pytest.mark.parametrize("locale", [{"LC_ALL": "C.UTF-8"}, {"LC_ALL": "POSIX"}], ids=["UTF-8", "ASCII"])
+def test_the_locale_does_not_matter(locale, tmp_path):
+    """Not to names in UTF-8, nor to names that are not."""
+    (tmp_path / "mine").mkdir()
+    for number, name in enumerate((b"caf\xe9", "ä 猫".encode(), b"plain", "\N{GRINNING FACE}".encode())):
+        with open(os.fsencode(tmp_path) + b"/mine/" + name + b".png", "wb") as file:
+            Image.new("L", (28, 28), 10 * number).save(file, "PNG")
+    found = {}
+    for name, environment in (("here", {}), ("there", locale)):
+        options = {"PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", **environment}
+        arguments = [sys.executable, "-W", "error", "-c", MAKE, name]
+        run = subprocess.run(arguments, cwd=tmp_path, env=os.environ | options, capture_output=True, text=True)
+        assert run.returncode == 0, run.stderr
+        files = sorted((tmp_path / name).iterdir())
+        found[name] = run.stdout, [(path.name, path.read_bytes()) for path in files]
+    assert found["here"] == found["there"]
 
 
 @pytest.mark.parametrize("suffix", [".bmp", ".pgm", ".tif", ".tga"])

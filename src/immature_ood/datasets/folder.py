@@ -44,7 +44,8 @@ UNITS = {"image": str, "folder": _folder_of}
 class Contents:
     """What is in a folder and below it.
 
-    pictures: their names relative to the folder, sorted; a name that is not UTF-8 has surrogates, as Python has it.
+    pictures: their names relative to the folder, in the order of their bytes; a name that is not of the locale's
+        encoding has surrogates, as Python has it.
     left_out: how many files and folders are not read, by reason, such as "hidden" or their suffix.
     """
 
@@ -67,7 +68,8 @@ def load(image: ImageConfig, config: DatasetConfig, data_dir: Path) -> dict[str,
                 path = folder / found.pictures[place]
                 raise StorageError(f"{path}: cannot be read ({error.strerror}); mend it") from error
 
-    splits = deal(of_files(found.pictures, contents, str(folder), image), config)
+    names = [os.fsencode(name).decode("utf-8", "surrogateescape") for name in found.pictures]  # whatever the locale
+    splits = deal(of_files(names, contents, str(folder), image), config)
     return splits | {"test": replace(splits["test"], left_out=found.left_out)}
 
 
@@ -134,7 +136,7 @@ def look(folder: Path) -> Contents:
                 pictures.append(name)
             else:
                 left_out[kind] += 1
-    return Contents(sorted(pictures), dict(sorted(left_out.items())))
+    return Contents(sorted(pictures, key=os.fsencode), dict(sorted(left_out.items())))
 
 
 def _kind(entry: "os.DirEntry[str]") -> str:
