@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from immature_ood.planning import faults, plan, with_shares
+from immature_ood.planning import faults, plan
+from immature_ood.shares import with_shares
 from immature_ood.study import Study, StudyError
 
 
