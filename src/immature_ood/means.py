@@ -27,10 +27,13 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from scipy import stats
 
 from immature_ood.delong import components
 from immature_ood.evaluation import Estimate
+from immature_ood.scores import Scores
+from immature_ood.study import EvaluationConfig
 
 __all__ = [
     "FEWEST_SETS",
@@ -261,7 +264,7 @@ def _saturated(*both: Terms) -> int:
 
 
 def means_summary(table: pd.DataFrame) -> str:
-    """Of each detector and batch size, the first trained epoch against the last, in a line; "" if there is one epoch."""
+    """Of each detector and batch size, the first trained epoch against the last, in a line; "" of one epoch alone."""
     trained = table[(table["epoch"] >= 1) & (table["epoch"] < table["last_epoch"])]
     rows = trained.drop_duplicates(["model", "detector", "batch_size"]).to_dict("records")
     return "\n".join([*_headings(rows[0]), *map(_line, rows)]) if rows else ""
@@ -271,8 +274,8 @@ def _headings(row: Mapping[str, Any]) -> list[str]:
     seeds = f"{row['seeds']} seeds" if row["seeds"] > 1 else f"1 seed ({ONE_SEED})"
     new = NO_NEW_SETS if math.isnan(row["difference_sets_low"]) else "then, after 'new', for data sets such as these"
     return [
-        f"Mean AUROC over {row['pairs']} pairs of {row['sets']} data sets, {seeds}, at the first trained epoch − at the",
-        f"last. The intervals are for these data sets; {new}.",
+        f"Mean AUROC at the first trained epoch − at the last: {row['pairs']} pairs of {row['sets']} sets, {seeds}.",
+        f"The intervals are for these data sets; {new}.",
     ]
 
 

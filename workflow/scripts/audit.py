@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from immature_ood.audit import audit_rows, audit_summary, summary_text
+from immature_ood.audit import audit_rows, audit_summary, compared, summary_text
 from immature_ood.job import job
 from immature_ood.scores import load_scores
 from immature_ood.storage import write_bytes
@@ -12,14 +12,15 @@ from immature_ood.tables import frame_to_html, write_csv
 with job(snakemake.log):
     config = EvaluationConfig.model_validate(snakemake.params.evaluation)
     base = list(map(load_scores, snakemake.input.base))
-    audit = pd.concat(
-        audit_rows(choice, base, map(load_scores, snakemake.input[f"of_{place}"]), names, config)
-        for place, (choice, names) in enumerate(snakemake.params.choices.items())
-    )
-    summary = audit_summary(audit, config)
+    comparisons = {
+        choice: compared(choice, base, map(load_scores, paths), datasets, baselines)
+        for choice, paths, datasets, baselines in snakemake.params.choices
+    }
+    audit = pd.concat(audit_rows(choice, of_choice, config) for choice, of_choice in comparisons.items())
+    summary = audit_summary(comparisons, audit, config)
     write_csv(audit, snakemake.output.audit)
     write_csv(summary, snakemake.output.summary)
-    text = summary_text(summary)
+    text = summary_text(summary, audit)
     write_bytes(snakemake.output.text, f"{text}\n".encode())
     page = frame_to_html(summary, "The released code's choices", text)
     write_bytes(snakemake.output.html, page.encode())
