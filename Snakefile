@@ -35,6 +35,7 @@ localrules:
     score,
     render_table,
     immature,
+    means,
     training_log,
     summary,
     provenance,

@@ -117,15 +117,18 @@ def tables(auroc_of, pairs=8, epochs=(0, 1, 2, 4, 8)):
 
 
 def by_scope(table):
-    return table.set_index("scope")["correlation"].to_dict()
+    return table[table["scope"] != "one pair"].set_index("scope")["correlation"].to_dict()
 
 
 def test_a_perfect_fall_is_minus_one_in_both_scopes_without_the_untrained():
     table = correlation_table(*tables(lambda pair, overlap: 1 - overlap), CONFIG)
     assert tuple(table.columns) == CORRELATION_COLUMNS
     assert by_scope(table) == {"pairs and epochs": pytest.approx(-1), "within a pair": pytest.approx(-1)}
-    assert {*table["pairs"]} == {8}
-    assert {*table["rows"]} == {8 * 4}
+    means = table[table["scope"] != "one pair"]
+    assert means[["pairs", "undefined", "sets", "seeds", "rows"]].values.tolist() == [[8, 0, 9, 1, 8 * 4]] * 2
+    pairs = table[table["scope"] == "one pair"]
+    assert [*pairs["ood_dataset"]] == [f"set{place}" for place in range(8)]
+    assert pairs["correlation"].tolist() == pytest.approx([-1] * 8)
 
 
 def test_the_scopes_tell_hard_pairs_from_pairs_that_become_hard():
@@ -135,18 +138,57 @@ def test_the_scopes_tell_hard_pairs_from_pairs_that_become_hard():
     assert found["pairs and epochs"] < 0
 
 
-def test_the_pooled_correlation_is_scipys_and_its_interval_holds_it():
+def test_pairs_in_which_nothing_varies_are_counted_apart():
+    table = correlation_table(*tables(lambda pair, overlap: 1.0 if pair < 3 else 1 - overlap), CONFIG)
+    row = table.set_index("scope").loc["within a pair"]
+    assert (row["pairs"], row["undefined"], row["correlation"]) == (5, 3, pytest.approx(-1))
+    assert table[table["scope"] == "one pair"]["correlation"].isna().sum() == 3
+
+
+def everywhere(auroc_of, sets, seeds=1):
+    """As tables(), of all pairs of some sets that are in-distribution in turn."""
     noise = np.random.default_rng(0)
-    overlap, auroc = tables(lambda pair, overlap: 1 - overlap + noise.normal(0, 0.2))
+    parts = [tables(auroc_of, pairs=1) for _ in range(sets * (sets - 1) * seeds)]
+    places = [(i, o, s) for i in range(sets) for o in range(sets) if i != o for s in range(seeds)]
+    named = []
+    for place, (overlap, auroc) in zip(places, parts, strict=True):
+        names = {"id_dataset": f"set{place[0]}", "ood_dataset": f"set{place[1]}", "seed": place[2]}
+        shift = noise.normal(0, 0.1)
+        named.append((overlap.assign(**names), auroc.query("ood_dataset != 'digits'").assign(**names)))
+        named[-1][1]["auroc"] += shift
+    return tuple(pd.concat(each) for each in zip(*named, strict=True))
+
+
+def test_the_pooled_correlation_is_scipys_and_its_interval_leaves_out_a_set_at_a_time():
+    overlap, auroc = everywhere(lambda pair, overlap: 1 - overlap, sets=5)
     row = correlation_table(overlap, auroc, CONFIG).set_index("scope").loc["pairs and epochs"]
-    joined = overlap.merge(auroc.query("epoch > 0"), on=["ood_dataset", "epoch"])
+    joined = overlap.merge(auroc.query("epoch > 0"), on=["id_dataset", "ood_dataset", "epoch"])
     assert row["correlation"] == pytest.approx(stats.spearmanr(joined["overlap"], joined["auroc"]).statistic)
-    assert row["correlation_low"] < row["correlation"] < row["correlation_high"]
+    without = [
+        stats.spearmanr(kept["overlap"], kept["auroc"]).statistic
+        for name in (f"set{place}" for place in range(5))
+        for kept in [joined[(joined["id_dataset"] != name) & (joined["ood_dataset"] != name)]]
+    ]
+    reach = stats.t.ppf(0.975, 4) * math.sqrt(4 * np.var(without))
+    assert row["correlation_high"] - row["correlation"] == pytest.approx(reach)
 
 
-def test_one_pair_has_no_interval_and_one_epoch_no_correlation():
-    one_pair = correlation_table(*tables(lambda pair, overlap: 1 - overlap, pairs=1), CONFIG)
-    assert one_pair["correlation"].notna().all()
-    assert one_pair["correlation_low"].isna().all()
-    one_epoch = correlation_table(*tables(lambda pair, overlap: 1 - overlap, pairs=2, epochs=(0, 1)), CONFIG)
-    assert one_epoch["correlation"].isna().all()
+@pytest.mark.parametrize(("sets", "interval"), [(4, False), (5, True)])
+def test_of_few_sets_there_is_no_interval_and_seeds_are_no_more_pairs(sets, interval):
+    table = correlation_table(*everywhere(lambda pair, overlap: 1 - overlap, sets, seeds=2), CONFIG)
+    row = table.set_index("scope").loc["pairs and epochs"]
+    assert np.isfinite(row["correlation_low"]) == interval
+    assert (row["pairs"], row["sets"], row["seeds"]) == (sets * (sets - 1), sets, 2)
+
+
+def test_sets_that_stand_for_one_are_one():
+    overlap, auroc = everywhere(lambda pair, overlap: 1 - overlap, sets=5)
+    row = correlation_table(overlap, auroc, CONFIG, {"set4": "set3"}).set_index("scope").loc["pairs and epochs"]
+    assert row["sets"] == 4
+    assert np.isnan(row["correlation_low"])
+
+
+def test_one_epoch_has_no_correlation():
+    table = correlation_table(*tables(lambda pair, overlap: 1 - overlap, pairs=2, epochs=(0, 1)), CONFIG)
+    assert table["correlation"].isna().all()
+    assert table.set_index("scope").loc["within a pair", ["pairs", "undefined"]].tolist() == [0, 2]

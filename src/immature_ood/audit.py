@@ -33,6 +33,10 @@ SUMMARY_COLUMNS = (
     *("pairs", "sets", "seeds", *(f"difference{bound}" for bound in BOUNDS), *VERDICTS),
     *("claim", "claim_changed", *(f"claim_difference{bound}" for bound in BOUNDS), "changes_claim"),
 )
+HEADERS = (
+    *("choice", "detector, model", "b", "mean AUROC moves by", "new sets", "verdicts"),
+    *("first − last epoch", "turned"),
+)
 Names = Mapping[str, str]
 NOTHING: Names = MappingProxyType({})
 Pair = tuple[np.ndarray, np.ndarray]  # of the ID test groups, and of the OOD ones
@@ -178,13 +182,12 @@ def _means(comparisons: Iterable[Comparison], config: EvaluationConfig) -> dict[
     before, after = (float(np.mean([claim.value for claim in side])) for side in zip(*claims, strict=True))
     moved = bounds("claim_difference", [combined((-1, 1), both) for both in claims], config.confidence)
     turned = (before >= -config.margin) != (after >= -config.margin)
+    beyond_chance = moved["claim_difference_pairs_low"] > 0 or moved["claim_difference_pairs_high"] < 0
     return {
         **sets(one for one, _ in claims),
         **bounds("difference", list(moves), config.confidence),
         **{"claim": before, "claim_changed": after, **moved},
-        "changes_claim": bool(
-            turned and moved["claim_difference_pairs_low"] * moved["claim_difference_pairs_high"] > 0
-        ),
+        "changes_claim": bool(turned and beyond_chance),
     }
 
 
@@ -209,17 +212,7 @@ def summary_text(summary: pd.DataFrame, rows: pd.DataFrame) -> str:
     """
     still = (summary[["difference", "better", "worse", "undecided"]] == 0).all(axis=1)
     moved, same = (summary[chosen].to_dict("records") for chosen in (~still, still))
-    headers = [
-        "choice",
-        "detector, model",
-        "b",
-        "mean AUROC moves by",
-        "new sets",
-        "verdicts",
-        "first − last epoch",
-        "turned",
-    ]
-    table = tabulate(map(_line, moved), headers, tablefmt="simple", disable_numparse=True)
+    table = tabulate(map(_line, moved), HEADERS, tablefmt="simple", disable_numparse=True)
     unmoved = [f"Nothing moves in: {'; '.join(map(_name, same))}."] if same else []
     return "\n".join([table, "", *_notes(summary), *unmoved, "", *_pairs(rows, moved)])
 

@@ -121,9 +121,11 @@ def _added(of_units: Iterable[Mapping[str, np.ndarray]], weights: Sequence[float
     total: dict[str, np.ndarray] = {}
     for weight, one in zip(weights, of_units, strict=True):
         for dataset, values in one.items():
-            before = total.get(dataset, np.zeros(0))
-            long, short = (before, weight * values) if len(before) > len(values) else (weight * values, before)
-            total[dataset] = long + np.pad(short, (0, len(long) - len(short)))
+            before = total.get(dataset, np.zeros(len(values)))
+            if len(before) < len(values):
+                before = np.concatenate([before, np.zeros(len(values) - len(before))])
+            before[: len(values)] += weight * values
+            total[dataset] = before
     return total
 
 

@@ -211,6 +211,15 @@ def test_a_study_that_shares_another_trains_nothing_and_is_compared_with_it(proj
     assert (likelihood["difference"] == 0).all()  # it does not depend on what is differentiated
     assert (table["difference"] != 0).any()
     assert "sum_z" in (project / "results/smoke/tables/audit_summary.txt").read_text()
+    edited = yaml.safe_load((project / "studies/variant.yaml").read_text()) | {"fit_set": "test"}
+    (project / "studies/variant.yaml").write_text(yaml.safe_dump(edited))
+    said = snakemake(project, *audit, ok=False)
+    assert "results/smoke-sum_z: its scores are not those of studies/variant.yaml as it is now" in said
+    twice = snakemake(project, "--config", "audits=[studies/variant.yaml, studies/variant.yaml]", "--dry-run", ok=False)
+    assert "audits: studies/variant.yaml and studies/variant.yaml are both called sum_z" in twice
+    itself = ["--config", "audits=[studies/smoke.yaml]", "--", "results/smoke/tables/audit.csv"]
+    snakemake(project, *itself)
+    assert (pd.read_csv(project / "results/smoke/tables/audit.csv")["difference"] == 0).all()
 
 
 @pytest.mark.slow

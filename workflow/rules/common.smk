@@ -1,6 +1,7 @@
 # The checked study, the paths (which read like the graph), and the functions that the rules share.
 import os
 import shutil
+import subprocess
 import sys
 
 import yaml
@@ -17,6 +18,7 @@ os.environ.update(
 
 from snakemake.exceptions import WorkflowError
 
+from immature_ood.counterparts import audit_faults, choice, counterparts
 from immature_ood.datasets import folder
 from immature_ood.planning import plan
 from immature_ood.provenance import source_hashes
@@ -52,6 +54,7 @@ BENCHMARKS = f"{RESULTS}/benchmarks"
 TABLES = [
     f"{TABLE}/auroc.csv",
     f"{TABLE}/immature.csv",
+    f"{TABLE}/means.csv",
     f"{TABLE}/training.csv",
     f"{TABLE}/summary.txt",
     f"{TABLE}/summary.html",
@@ -215,8 +218,12 @@ def audited(path):
         raise WorkflowError(f"audits: {path} is not a study:\n{error}") from None
 
 
+if found := audit_faults(study, [(path, audited(path)) for path in study.audits]):
+    raise WorkflowError("\n".join(["the study is not valid:", *found]))
+
+
 def scores_of_audit(path):
-    """An input function: the scores of another study, which has been run."""
+    """An input function: the scores of another study, which has been run as its config has it now."""
 
     def files(wildcards):
         other = audited(path)
@@ -228,26 +235,39 @@ def scores_of_audit(path):
             seed=other.seeds,
             epoch=other.epochs,
         )
+        run_first = f"run first: snakemake scores --configfile {path} --cores 1"
         missing = [file for file in found if not Path(file).exists()]
-        if missing:
+        if missing and other.name != study.name:
+            raise WorkflowError(f"{missing[0]} is not there; {run_first}")
+        if other.name != study.name and to_be_done(path):
             raise WorkflowError(
-                f"{missing[0]} is not there; run first: snakemake scores --configfile {path} --cores 1"
+                f"results/{other.name}: its scores are not those of {path} as it is now; {run_first}"
             )
         return found
 
     return files
 
 
-def audit_choices():
-    """By the name of each audit: what this study calls its data sets, told by their sources."""
-    here = {study.datasets[name].source: name for name in study.real_datasets}
-    return {
-        audited(path).name.removeprefix(f"{study.name}-"): {
-            name: here.get(audited(path).datasets[name].source, name)
-            for name in audited(path).datasets
-        }
-        for path in study.audits
-    }
+@cache
+def to_be_done(path):
+    """Whether a dry run of another study finds a job for its scores: asked once, where the graph is built."""
+    if not workflow.is_main_process:
+        return False
+    command = [sys.executable, "-m", "snakemake", "--dry-run", "--quiet", "host"]
+    files = [
+        "--snakefile",
+        workflow.main_snakefile,
+        "--configfile",
+        Path(workflow.basedir) / path,
+    ]
+    done = subprocess.run(
+        [*command, *files, "--cores", "1", "--", "scores"],
+        capture_output=True,
+        text=True,
+    )
+    if done.returncode:
+        raise WorkflowError(f"audits: {path}:\n{done.stdout}{done.stderr}")
+    return "Nothing to be done" not in done.stdout + done.stderr
 
 
 def detector_sources(script):

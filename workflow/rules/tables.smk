@@ -71,6 +71,31 @@ rule immature:
         "../scripts/immature.py"
 
 
+rule means:
+    input:
+        every_checkpoint(
+            f"{SCORES}/scores.safetensors",
+            id=[name for name in study.id_datasets if name in study.real_datasets],
+        ),
+    output:
+        f"{TABLE}/means.csv",
+    log:
+        f"{LOGS}/means.log",
+    benchmark:
+        f"{BENCHMARKS}/means.tsv"
+    conda:
+        "../../envs/analysis.yaml"
+    resources:
+        mem_mb=memory(4000),
+        runtime=60,
+    params:
+        evaluation=study.evaluation.model_dump(),
+        names={name: study.stands_for(name) for name in study.real_datasets},
+        source=sources("means.py"),
+    script:
+        "../scripts/means.py"
+
+
 rule training_log:
     input:
         logs=every_checkpoint(f"{CHECKPOINT}/log.jsonl", epoch=study.epochs[-1]),
@@ -186,6 +211,7 @@ rule overlap:
     params:
         evaluation=study.evaluation.model_dump(),
         dimensions=math.prod(study.image.shape),
+        names={name: study.stands_for(name) for name in study.datasets},
         source=sources("overlap.py"),
     script:
         "../scripts/overlap.py"
@@ -273,7 +299,10 @@ rule audit:
     conda:
         "../../envs/analysis.yaml"
     params:
-        choices=audit_choices(),
+        choices=[
+            (choice(study, other), counterparts(other), other.baselines)
+            for other in map(audited, study.audits)
+        ],
         evaluation=study.evaluation.model_dump(),
         source=sources("audit.py"),
     script:

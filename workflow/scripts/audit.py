@@ -13,8 +13,8 @@ with job(snakemake.log):
     config = EvaluationConfig.model_validate(snakemake.params.evaluation)
     base = list(map(load_scores, snakemake.input.base))
     comparisons = {
-        choice: compared(choice, base, map(load_scores, paths), datasets, baselines)
-        for choice, paths, datasets, baselines in snakemake.params.choices
+        choice: compared(choice, base, map(load_scores, snakemake.input[f"of_{place}"]), datasets, baselines)
+        for place, (choice, datasets, baselines) in enumerate(snakemake.params.choices)
     }
     audit = pd.concat(audit_rows(choice, of_choice, config) for choice, of_choice in comparisons.items())
     summary = audit_summary(comparisons, audit, config)

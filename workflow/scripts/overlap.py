@@ -10,4 +10,5 @@ with job(snakemake.log):
     config = EvaluationConfig.model_validate(snakemake.params.evaluation)
     overlap = overlap_table(map(load_scores, snakemake.input.scores), snakemake.params.dimensions)
     write_csv(overlap, snakemake.output.overlap)
-    write_csv(correlation_table(overlap, read_table(snakemake.input.auroc), config), snakemake.output.correlation)
+    table = correlation_table(overlap, read_table(snakemake.input.auroc), config, snakemake.params.names)
+    write_csv(table, snakemake.output.correlation)

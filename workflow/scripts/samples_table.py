@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from immature_ood.audit import AUDIT_COLUMNS, audit_rows
+from immature_ood.audit import AUDIT_COLUMNS, audit_rows, compared
 from immature_ood.job import job
 from immature_ood.scores import load_scores
 from immature_ood.study import EvaluationConfig
@@ -15,5 +15,5 @@ with job(snakemake.log):
     for name, original in originals.items():
         base, changed = ([one for one in scores if one.checkpoint.id_dataset == own] for own in (original, name))
         if base and changed:
-            tables.append(audit_rows(name, base, changed, {name: original}, config))
+            tables.append(audit_rows(name, compared(name, base, changed, {name: original}, {}), config))
     write_csv(pd.concat(tables) if tables else pd.DataFrame(columns=AUDIT_COLUMNS), snakemake.output[0])

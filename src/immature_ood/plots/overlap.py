@@ -27,7 +27,7 @@ def overlap_and_auroc(overlap: pd.DataFrame, auroc: pd.DataFrame, correlation: p
 
     overlap, correlation: what overlap.overlap_table and overlap.correlation_table give; drawn with the data-driven
     bandwidth. auroc: the table of AUROCs. Rows of one model; a row of panels a batch size, a column a detector. Above
-    each panel stands the rank correlation within a pair, with its interval over pairs.
+    each panel stands the rank correlation within a pair, the mean over pairs.
     Raises ValueError if the tables hold no pair, or several models.
     """
     chosen = pairs(overlap[overlap["bandwidth"] == BANDWIDTH])

@@ -1,0 +1,66 @@
+"""Which studies may be compared with which, told before any job."""
+
+import pytest
+
+from immature_ood.counterparts import audit_faults, choice, counterparts
+from immature_ood.study import Study
+
+MODEL = {"architecture": "glow", "blocks": 2}
+
+
+def study(name="audit", datasets=("digits", "photos"), models=("glow",), **keys):
+    given = datasets if isinstance(datasets, dict) else dict.fromkeys(datasets)
+    return Study.parse({"name": name, "datasets": given, "epochs": [1], "models": dict.fromkeys(models, MODEL), **keys})
+
+
+@pytest.mark.parametrize(
+    ("names", "said"),
+    [
+        (("audit-a", "audit-a", "audit-c"), "audits: 0.yaml and 1.yaml are both called a"),
+        (("audit-a", "audit-c", "a"), "audits: 0.yaml and 2.yaml are both called a"),
+    ],
+)
+def test_two_studies_of_one_name_cannot_be_told_apart(names, said):
+    audits = [(f"{place}.yaml", study(name)) for place, name in enumerate(names)]
+    assert audit_faults(study(), audits) == [said]
+    assert [choice(study(), other) for _, other in audits][2] in ("a", "c")
+
+
+def test_the_same_file_twice_is_refused():
+    twice = [("a.yaml", study("audit-a"))] * 2
+    assert audit_faults(study(), twice) == ["audits: a.yaml and a.yaml are both called a"]
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        (
+            {"detectors": ["gradient_norms_epsilon"]},
+            "baselines.gradient_norms_epsilon: audit has no 'gradient_norms_epsilon' among its detectors; "
+            "did you mean 'gradient_norms'?",
+        ),
+        (
+            {"detectors": ["gradient_norms_epsilon"], "baselines": {"gradient_norms_epsilon": "gradient_norm"}},
+            "baselines.gradient_norms_epsilon: audit has no 'gradient_norm' among its detectors; "
+            "did you mean 'gradient_norms'?",
+        ),
+        ({"models": ["flow"]}, "baselines.flow: audit has no 'flow' among its models; did you mean 'glow'?"),
+        (
+            {"datasets": {"digits": None, "photos": None, "copy": {"source": "photos", "stands_for": "photos"}}},
+            "datasets: 2 of them stand for photos; which is to be compared with it?",
+        ),
+    ],
+)
+def test_what_has_no_counterpart_is_named(changed, said):
+    assert audit_faults(study(), [("a.yaml", study("audit-a", **changed))]) == [f"audits: a.yaml: {said}"]
+
+
+def test_what_is_called_otherwise_is_found():
+    other = study(
+        "audit-a",
+        datasets={"digits": None, "copy": {"source": "photos", "stands_for": "photos"}},
+        models=("flow",),
+        baselines={"flow": "glow"},
+    )
+    assert audit_faults(study(), [("a.yaml", other)]) == []
+    assert counterparts(other) == {"copy": "photos"}
