@@ -171,7 +171,7 @@ rule plot_overlap:
 
 rule plot_samples:
     input:
-        real=f"{SHARED}/data/{{id}}/train.npy",
+        training=f"{SHARED}/data/{{id}}/train.npy",
         drawn=lambda wildcards: every_checkpoint(
             f"{RESULTS}/samples/{RUN}/epoch={{epoch}}.npy",
             id=wildcards.id,

@@ -8,4 +8,4 @@ with job(snakemake.log):
     drawn = {
         epoch: load_split(path) for epoch, path in zip(snakemake.params.epochs, snakemake.input.drawn, strict=True)
     }
-    plots.save(plots.samples(load_split(snakemake.input.real), drawn, snakemake.wildcards.id), snakemake.output[0])
+    plots.save(plots.samples(load_split(snakemake.input.training), drawn, snakemake.wildcards.id), snakemake.output[0])

@@ -16,15 +16,15 @@ LABEL_WIDTH = 0.6  # inches, left of the rows
 
 
 @styled
-def samples(real: np.ndarray, drawn: Mapping[int, np.ndarray], id_dataset: str) -> Figure:
-    """Real training images, then samples drawn from the model after each kept epoch; a row each.
+def samples(training: np.ndarray, drawn: Mapping[int, np.ndarray], id_dataset: str) -> Figure:
+    """The images that the model was trained on, then samples drawn from the model after each kept epoch; a row each.
 
-    real: uint8 (N, C, H, W), C 1 or 3. drawn: by epoch, uint8 (n, C, H, W).
-    The first 16 of each are shown, and no more real images than samples.
+    training: uint8 (N, C, H, W), C 1 or 3. drawn: by epoch, uint8 (n, C, H, W).
+    The first 16 of each are shown, and no more training images than samples.
     """
     names = {epoch: f"epoch {epoch}" if epoch else "untrained" for epoch in drawn}
     most = max((len(images) for images in drawn.values()), default=0) or SHOWN
-    rows = {"training": real[:most], **{names[epoch]: drawn[epoch] for epoch in sorted(drawn)}}
+    rows = {"training": training[:most], **{names[epoch]: drawn[epoch] for epoch in sorted(drawn)}}
     return _strips(rows, f"ID {id_dataset}: training images, and samples drawn from the model as training goes on")
 
 
