@@ -226,7 +226,7 @@ def build_omniglot(folder, train, test):
         members = {f"{name}/": b""}
         for number, letter in enumerate(part):
             alphabet, drawer = f"Alphabet_of_the_{number // 40:02}", f"{number % 20 + 1:02}"
-            file = f"{name}/{alphabet}/character{number % 40 // 20 + 1:02}/{number:04}_{drawer}.png"
+            file = f"{name}/{alphabet}/character{number % 40 // 4 + 1:02}/{number:04}_{drawer}.png"
             members[file] = encoded(Image.fromarray(letter < 128), "PNG")  # one bit a pixel, dark on bright
         write_zip(folder / f"{name}.zip", members | {f"__MACOSX/{name}/._x.png": b"no picture"})
 

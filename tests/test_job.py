@@ -26,6 +26,16 @@ def test_an_expected_error_is_one_line_and_the_log_has_the_rest(tmp_path, capsys
     assert "Traceback" in log.read_text()
 
 
+def test_a_file_name_that_is_no_utf8_is_said(tmp_path, monkeypatch):
+    stderr = io.TextIOWrapper(io.BytesIO(), "ascii", "backslashreplace")  # as Python has it
+    monkeypatch.setattr(sys, "stderr", stderr)
+    with pytest.raises(SystemExit), job([str(tmp_path / "a.log")]):
+        raise StorageError("mine 猫/caf\udce9.png: mend it")
+    stderr.flush()
+    assert b"/caf\\udce9.png: mend it" in stderr.buffer.getvalue()
+    assert "mine 猫/caf\\udce9.png: mend it" in (tmp_path / "a.log").read_text(encoding="utf-8")
+
+
 def test_a_defect_is_not_hidden(tmp_path):
     with pytest.raises(ZeroDivisionError), job([str(tmp_path / "a.log")]):
         print(1 / 0)

@@ -19,7 +19,7 @@ def job(log: Sequence[str]) -> Iterator[Callable[[str], None]]:
     """
     path = Path(log[0])
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w") as file:
+    with path.open("w", encoding="utf-8", errors="backslashreplace") as file:  # a file name may be no UTF-8
 
         def say(line: str) -> None:
             print(line, file=file, flush=True)
