@@ -5,12 +5,9 @@ evaluation.py (with `evaluate` and `auroc_difference`; of an older commit, say),
 Nothing here is a test; test_intervals.py asserts what the document says.
 """
 
-import importlib.util
-import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cache
-from itertools import product
 
 import numpy as np
 from scipy import optimize, stats

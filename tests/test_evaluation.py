@@ -1,12 +1,8 @@
 from dataclasses import replace
-from itertools import pairwise
 
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-from sklearn.metrics import average_precision_score, roc_auc_score, roc_curve
 
 from immature_ood.detectors.gradient_norms import GradientNorms
 from immature_ood.detectors.likelihood import Likelihood
@@ -14,177 +10,28 @@ from immature_ood.evaluation import (
     AUROC_COLUMNS,
     IMMATURE_COLUMNS,
     LAYER_COLUMNS,
+    VERDICTS,
     Estimate,
-    auroc_difference,
+    auroc,
     auroc_table,
     calibration_rows,
     evaluate,
+    holm,
     immature_summary,
     immature_table,
     layer_auroc_table,
-    metrics,
+    spikes,
     verdict,
     without_calibration,
 )
 from immature_ood.features import Features
+from immature_ood.intervals import Units
 from immature_ood.provenance import CheckpointId
 from immature_ood.scores import ScoreKey, Scores
+from immature_ood.sidecars import Trained
 from immature_ood.study import EvaluationConfig
 
-CONFIG = EvaluationConfig(resamples=200)
-# Few distinct values, so that ties within and between ID and OOD are the rule.
-TIED = st.lists(st.integers(-3, 3).map(float), min_size=1, max_size=12).map(np.array)
-DISTINCT_OR_TIED = st.lists(st.floats(-1e6, 1e6) | st.just(np.inf), min_size=1, max_size=12).map(np.array)
-
-
-def once(id_scores, ood_scores):
-    """The metrics with each group counted once."""
-    found = metrics(id_scores, ood_scores, np.ones((len(id_scores), 1), int), np.ones((len(ood_scores), 1), int))
-    return {name: value[0] for name, value in vars(found).items()}
-
-
-def oracle(id_scores, ood_scores, id_weights, ood_weights):
-    """The same by scikit-learn, which wants finite scores: ranks will do."""
-    labels = np.repeat([0, 1], [len(id_scores), len(ood_scores)])
-    ranks = np.unique(np.concatenate([id_scores, ood_scores]), return_inverse=True)[1]
-    weights = np.concatenate([id_weights, ood_weights])
-    false_rate, true_rate, _ = roc_curve(labels, ranks, sample_weight=weights, drop_intermediate=False)
-    return {
-        "auroc": roc_auc_score(labels, ranks, sample_weight=weights),
-        "aupr": average_precision_score(labels, ranks, sample_weight=weights),
-        "fpr95": false_rate[true_rate >= 0.95].min(),
-    }
-
-
-# Metrics
-
-
-@given(TIED | DISTINCT_OR_TIED, TIED | DISTINCT_OR_TIED, st.data())
-def test_metrics_equal_scikit_learn(id_scores, ood_scores, data):
-    def weights(groups):
-        column = st.lists(st.integers(0, 4), min_size=groups, max_size=groups).filter(any)
-        return np.array(data.draw(st.lists(column, min_size=1, max_size=3))).T
-
-    id_weights, ood_weights = weights(len(id_scores)), weights(len(ood_scores))
-    columns = min(id_weights.shape[1], ood_weights.shape[1])
-    id_weights, ood_weights = id_weights[:, :columns], ood_weights[:, :columns]
-    found = metrics(id_scores, ood_scores, id_weights, ood_weights)
-    for column in range(columns):
-        expected = oracle(id_scores, ood_scores, id_weights[:, column], ood_weights[:, column])
-        for name, value in expected.items():
-            assert getattr(found, name)[column] == pytest.approx(value, abs=1e-12), name
-
-
-@pytest.mark.parametrize("groups", [19, 20, 100, 500])
-def test_fpr95_counts_as_scikit_learn_at_sizes_where_95_percent_is_a_whole_number(groups):
-    generator = np.random.default_rng(groups)
-    id_scores, ood_scores = generator.normal(size=groups), generator.normal(1, size=groups)
-    expected = oracle(id_scores, ood_scores, np.ones(groups), np.ones(groups))
-    assert once(id_scores, ood_scores) == pytest.approx(expected, abs=1e-12)
-
-
-@given(TIED, TIED)
-def test_auroc_depends_on_the_order_alone(id_scores, ood_scores):
-    assert once(np.exp(id_scores), np.exp(ood_scores)) == once(id_scores, ood_scores)
-
-
-@given(TIED | DISTINCT_OR_TIED, TIED | DISTINCT_OR_TIED)
-def test_swapping_id_and_ood_gives_the_complement(id_scores, ood_scores):
-    assert once(ood_scores, id_scores)["auroc"] == pytest.approx(1 - once(id_scores, ood_scores)["auroc"])
-
-
-def test_infinite_scores_rank_last_and_tie():
-    found = once(np.array([0.0, np.inf]), np.array([np.inf, 1.0]))
-    assert found["auroc"] == (1 + 0.5 + 1 + 0) / 4
-
-
-@pytest.mark.parametrize("place", [0, 1])
-def test_nan_scores_are_refused(place):
-    scores = [np.zeros(3), np.zeros(3)]
-    scores[place][1] = np.nan
-    with pytest.raises(ValueError, match="NaN scores"):
-        evaluate(*scores, CONFIG)
-
-
-# Bootstrap
-
-
-def gaussian(groups, shift, seed):
-    generator = np.random.default_rng(seed)
-    return generator.normal(size=groups), generator.normal(shift, size=groups)
-
-
-def test_intervals_hold_the_estimate_and_are_reproducible():
-    scores = gaussian(200, 1.0, seed=0)
-    estimates = evaluate(*scores, CONFIG)
-    assert estimates == evaluate(*scores, CONFIG)
-    for name, estimate in estimates.items():
-        assert estimate.low < estimate.value < estimate.high, name
-        assert estimate.value == once(*scores)[name]
-    assert estimates != evaluate(*scores, EvaluationConfig(resamples=200, seed=1))
-
-
-def test_the_interval_is_that_of_a_plain_bootstrap():
-    """Groups drawn with replacement one resample at a time: the same distribution, another stream."""
-    id_scores, ood_scores = gaussian(60, 1.0, seed=3)
-    generator = np.random.default_rng(7)
-    drawn = [once(generator.choice(id_scores, 60), generator.choice(ood_scores, 60))["auroc"] for _ in range(3000)]
-    estimate = evaluate(id_scores, ood_scores, EvaluationConfig(resamples=3000))["auroc"]
-    np.testing.assert_allclose([estimate.low, estimate.high], np.quantile(drawn, [0.025, 0.975]), atol=0.006)
-
-
-def test_work_in_chunks_gives_the_same(monkeypatch):
-    scores = gaussian(50, 1.0, seed=1)
-    whole = evaluate(*scores, CONFIG)
-    for elements in (1, 1000, 1300):
-        monkeypatch.setattr("immature_ood.evaluation.CHUNK_ELEMENTS", elements)
-        for name, estimate in evaluate(*scores, CONFIG).items():
-            assert vars(estimate) == pytest.approx(vars(whole[name]), abs=1e-12), name
-
-
-def test_perfect_separation_has_an_interval_of_no_width():
-    estimates = evaluate(np.arange(30.0), np.arange(30.0) + 100, CONFIG)
-    assert estimates["auroc"] == estimates["aupr"] == Estimate(1, 1, 1)
-    assert estimates["fpr95"] == Estimate(0, 0, 0)
-
-
-def test_coverage_on_gaussians_is_about_95_percent():
-    truth = 0.7602499389065233  # Φ(1/√2), the AUROC of N(1, 1) against N(0, 1)
-    estimates = [evaluate(*gaussian(100, 1.0, seed), CONFIG)["auroc"] for seed in range(300)]
-    covered = np.mean([estimate.low <= truth <= estimate.high for estimate in estimates])
-    assert 0.91 <= covered <= 0.98  # three standard errors of 300 trials, and the small-sample bias
-
-
-def test_more_confidence_is_wider():
-    scores = gaussian(100, 1.0, seed=0)
-    widths = [
-        estimate.high - estimate.low
-        for confidence in (0.5, 0.8, 0.95)
-        for estimate in [evaluate(*scores, EvaluationConfig(resamples=200, confidence=confidence))["auroc"]]
-    ]
-    assert all(narrow < wide for narrow, wide in pairwise(widths))
-
-
-def test_pairing_narrows_the_interval_of_correlated_scores():
-    scores = gaussian(200, 1.0, seed=0)
-    noise = gaussian(200, 0.0, seed=1)
-    reference = tuple(s + 0.1 * n for s, n in zip(scores, noise, strict=True))
-    paired = auroc_difference(scores, reference, CONFIG)
-    alone = evaluate(*scores, CONFIG)["auroc"]
-    assert paired.value == pytest.approx(alone.value - evaluate(*reference, CONFIG)["auroc"].value)
-    assert paired.low <= paired.value <= paired.high
-    assert paired.high - paired.low < 0.3 * (alone.high - alone.low)
-
-
-def test_the_same_order_differs_by_exactly_nothing():
-    scores = gaussian(100, 1.0, seed=0)
-    assert auroc_difference(scores, tuple(map(np.exp, scores)), CONFIG) == Estimate(0, 0, 0)
-
-
-def test_other_groups_cannot_be_paired():
-    with pytest.raises(ValueError, match=r"not the same test groups: \[20, 20\] against \[20, 19\]"):
-        auroc_difference((np.zeros(20), np.zeros(20)), (np.zeros(20), np.zeros(19)), CONFIG)
-
+CONFIG = EvaluationConfig()
 
 # The claim
 
@@ -211,6 +58,27 @@ def test_verdicts(low, high, expected):
     assert verdict(Estimate((low + high) / 2, low, high), margin=0.02) == expected
 
 
+@pytest.mark.parametrize(
+    ("difference", "aurocs", "expected"),
+    [
+        (Estimate(0.01, 0.001, 0.03), (0.99, 0.98), "saturated"),
+        (Estimate(0.0, 0.0, 0.0), (1.0, 1.0), "saturated"),
+        (Estimate(0.02, 0.001, 0.03), (0.9999, 0.9799), "better"),
+        (Estimate(0.0, np.nan, np.nan), (1.0, 1.0), "undecided"),  # too few units
+        (Estimate(0.5, np.nan, np.nan), (1.0, 0.5), "undecided"),
+    ],
+)
+def test_verdicts_where_both_are_near_1_and_where_there_is_no_interval(difference, aurocs, expected):
+    assert verdict(difference, 0.02, aurocs) == expected
+
+
+def test_holm_is_the_textbook_example_and_leaves_the_order_of_rows():
+    corrected = holm(pd.Series([0.04, 0.01, 0.03, 0.005], index=[7, 3, 5, 1]))
+    assert corrected.to_dict() == pytest.approx({7: 0.06, 3: 0.03, 5: 0.06, 1: 0.02})
+    assert holm(pd.Series([0.6, 0.7])).tolist() == [1, 1]
+    assert holm(pd.Series([], dtype=float)).empty
+
+
 def test_without_a_margin_only_identity_is_equivalent():
     assert verdict(Estimate(0, 0, 0), margin=0) == "equivalent"
     assert verdict(Estimate(0.1, 0.05, 0.15), margin=0) == "better"
@@ -223,19 +91,25 @@ def make_checkpoint(epoch=1, seed=0, id_dataset="digits"):
     return CheckpointId(id_dataset, "glow", seed, epoch, images_seen=3000 * epoch, run_key="abc")
 
 
-def make_scores(shift=1.0, groups=60, **checkpoint):
+def make_scores(shift=1.0, groups=60, of_unit=1, **checkpoint):
     """Toy scores in which photos are OOD by a shift and glyphs are just like digits."""
     generator = np.random.default_rng(0)  # the same groups for each epoch: only the shift changes
     shifts = {("digits", "fit"): 0.0, ("digits", "test"): 0.0, ("photos", "test"): shift, ("glyphs", "test"): 0.0}
     keys = [ScoreKey(name, b, *split) for name in ("typicality", "likelihood") for b in (5, 1) for split in shifts]
     values = {key: generator.normal(shifts[key.dataset, key.split], size=groups) for key in keys}
     dead = {(key.detector, key.batch_size): ("bias",) * (key.detector == "typicality") for key in keys}
-    return Scores(make_checkpoint(**checkpoint), bits_per_dim=2.5, dead_layers=dead, values=values)
+    units = {(b, *split): np.arange(groups) // of_unit for b in (5, 1) for split in shifts}
+    return Scores(make_checkpoint(**checkpoint), bits_per_dim=2.5, dead_layers=dead, values=values, units=units)
+
+
+def trained(*scores):
+    """As a sidecar says: 10 s an epoch, and 0.3 bits/dim above the lowest."""
+    return {one.checkpoint: Trained(one.checkpoint, 10.0 * one.checkpoint.epoch, 0.3) for one in scores}
 
 
 def test_auroc_table():
     scores = [make_scores(epoch=epoch) for epoch in (2, 0)]
-    table = auroc_table(scores, {one.checkpoint: 10.0 * one.checkpoint.epoch for one in scores}, CONFIG)
+    table = auroc_table(scores, trained(*scores), CONFIG)
     assert tuple(table.columns) == AUROC_COLUMNS
     assert len(table) == 2 * 2 * 2 * 3
     assert table.equals(table.sort_values([*AUROC_COLUMNS[:7]], ignore_index=True))
@@ -244,20 +118,52 @@ def test_auroc_table():
     expected = evaluate(scores[0].of("typicality", 5, "digits"), scores[0].of("typicality", 5, "photos"), CONFIG)
     for name, estimate in expected.items():
         assert tuple(row[[name, f"{name}_low", f"{name}_high"]]) == (estimate.value, estimate.low, estimate.high)
-    described = row[["epoch", "bits_per_dim", "dead_layers", "images_seen", "train_seconds"]]
-    assert [*described] == [2, 2.5, 1, 6000, 20.0]
+    described = row[["epoch", "bits_per_dim", "excess_bits_per_dim", "dead_layers", "images_seen", "train_seconds"]]
+    assert [*described] == [2, 2.5, 0.3, 1, 6000, 20.0]
+
+
+def test_intervals_are_by_unit():
+    scores = make_scores(of_unit=3)
+    row = auroc_table([scores], trained(scores), CONFIG).iloc[-1]
+    assert (row.ood_dataset, row.detector) == ("photos", "typicality")
+    pair = scores.of("typicality", 5, "digits"), scores.of("typicality", 5, "photos")
+    by_unit = evaluate(*pair, CONFIG, Units.numbered(np.arange(60) // 3, np.arange(60) // 3))["auroc"]
+    assert (row.auroc_low, row.auroc_high) == (by_unit.low, by_unit.high)
+    assert by_unit != evaluate(*pair, CONFIG)["auroc"]
+
+
+def test_with_few_units_there_is_no_interval_and_the_verdict_is_undecided():
+    scores = [make_scores(shift, of_unit=7, epoch=epoch) for epoch, shift in ((1, 9.0), (2, 0.0))]  # 9 units
+    table = auroc_table(scores, trained(*scores), CONFIG)
+    bounds = [f"{metric}_{end}" for metric in ("auroc", "aupr", "fpr95") for end in ("low", "high")]
+    assert table[bounds].isna().all(axis=None)
+    assert not table.drop(columns=bounds).isna().any(axis=None)
+    claim = immature_table(scores, CONFIG)
+    assert {*claim.verdict} == {*claim.corrected} == {"undecided"}
+    assert claim[["difference_low", "difference_high", "p_difference", "p_equivalence"]].isna().all(axis=None)
+
+
+def test_the_option_that_drops_the_smallest_score_reaches_both_tables():
+    scores = [make_scores(epoch=1), make_scores(2.0, epoch=2)]
+    config = EvaluationConfig(drop_minimum=True)
+    pair = scores[0].of("typicality", 1, "digits"), scores[0].of("typicality", 1, "photos")
+    expected = auroc(*(np.sort(side)[1:] for side in pair))
+    table = auroc_table(scores, trained(*scores), config).query("batch_size == 1 and epoch == 1")
+    assert expected != pytest.approx(auroc(*pair))
+    assert table.auroc.iloc[-1] == pytest.approx(expected)
+    assert immature_table(scores, config).query("batch_size == 1").auroc.iloc[-1] == pytest.approx(expected)
 
 
 def test_calibration_rows_set_the_test_set_against_the_fit_set():
     scores = make_scores()
-    table = auroc_table([scores], {scores.checkpoint: 1.0}, CONFIG)
+    table = auroc_table([scores], trained(scores), CONFIG)
     calibration = calibration_rows(table)
     assert set(calibration.ood_dataset) == {"digits"}
     assert set(without_calibration(table).ood_dataset) == {"photos", "glyphs"}
     assert len(calibration) + len(without_calibration(table)) == len(table)
     row = calibration[calibration.batch_size.eq(1) & calibration.detector.eq("likelihood")].iloc[0]
     fit, test = (scores.of("likelihood", 1, "digits", split) for split in ("fit", "test"))
-    assert row.auroc == once(fit, test)["auroc"]
+    assert row.auroc == auroc(fit, test)
 
 
 def test_a_missing_training_time_is_named():
@@ -274,7 +180,7 @@ def test_no_scores_give_empty_tables():
 
 def test_immature_table_sets_each_epoch_against_the_last_of_its_training():
     shifts = {0: -2.0, 1: 3.0, 2: 1.001, 16: 1.0}
-    scores = [make_scores(shift, epoch=epoch, seed=seed) for epoch, shift in shifts.items() for seed in (1, 0)]
+    scores = [make_scores(shift, 300, epoch=epoch, seed=seed) for epoch, shift in shifts.items() for seed in (1, 0)]
     table = immature_table(scores, CONFIG)
     assert tuple(table.columns) == IMMATURE_COLUMNS
     assert len(table) == 2 * 3 * 2 * 2 * 2
@@ -290,15 +196,56 @@ def test_immature_table_sets_each_epoch_against_the_last_of_its_training():
     assert set(table[table.ood_dataset.eq("glyphs")].verdict) == {"equivalent"}
 
 
-def test_immature_summary_counts_verdicts_and_the_untrained_apart():
-    verdicts = {0: "worse", 1: "better", 2: "better", 4: "undecided"}
-    table = pd.DataFrame({"detector": "typicality", "epoch": verdicts.keys(), "verdict": verdicts.values()})
-    lines = immature_summary(table).splitlines()
-    assert lines[1:] == [
-        "  typicality: 2 better, 0 equivalent, 0 worse, 1 undecided; "
-        "untrained: 0 better, 0 equivalent, 1 worse, 0 undecided"
+def test_verdicts_are_corrected_for_how_many_there_are_and_the_untrained_apart():
+    """One comparison just beyond chance is left where it is the only one, and not among 24."""
+    few, many = [0], range(12)
+    for seeds, corrected in ((few, "better"), (many, "undecided")):
+        scores = [make_scores(shift, epoch=e, seed=s) for e, shift in ((0, 1.25), (1, 1.25), (2, 1.0)) for s in seeds]
+        table = immature_table(scores, CONFIG).query("batch_size == 1 and detector == 'likelihood'")
+        photos, glyphs = (table[table.ood_dataset.eq(name)] for name in ("photos", "glyphs"))
+        assert set(photos.verdict) == {"better"}
+        assert 0.05 / 24 < photos.p_difference.min() == photos.p_difference.max() < 0.05 / 2
+        assert set(photos.corrected) == {corrected}
+        assert set(glyphs.p_difference) == {1.0}
+        assert set(glyphs.p_equivalence) == {0.0}
+        assert set(glyphs.corrected) == {"equivalent"}
+
+
+def make_claim(verdicts):
+    """By (OOD data set, seed, epoch): the verdict left."""
+    rows = [("digits", *key, "glow", "typicality", 1, verdict) for key, verdict in verdicts.items()]
+    columns = ["id_dataset", "ood_dataset", "seed", "epoch", "model", "detector", "batch_size", "corrected"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def test_the_summary_counts_verdicts_the_untrained_apart_and_pairs_with_one_verdict_alone():
+    seeds_and_epochs = [(seed, epoch) for seed in (0, 1) for epoch in (1, 2)]
+    claim = make_claim(
+        {("photos", seed, 0): "worse" for seed in (0, 1)}
+        | {("photos", *key): "better" for key in seeds_and_epochs}
+        | {("glyphs", *key): "saturated" for key in seeds_and_epochs}
+        | {("astronomy", *key): "undecided" if key == (1, 2) else "equivalent" for key in seeds_and_epochs}
+    )
+    assert immature_summary(claim).splitlines()[1:] == [
+        "                                      better    equivalent    worse    undecided    saturated  alike",
+        "  typicality, glow, b=1                    4             3        0            1            4  "
+        "2 of 3: 1 better, 1 saturated",
+        "  typicality, glow, b=1, untrained         0             0        2            0            0",
+        "  saturated: both AUROCs are 0.98 or more, which says nothing of training.",
+        "  alike: pairs with one verdict in every seed (2) and trained epoch before the last (2).",
     ]
-    assert "untrained" not in immature_summary(table[table.epoch > 0])
+    assert "untrained" not in immature_summary(claim[claim.epoch > 0])
+    assert "alike" in immature_summary(claim[claim.epoch == 0])
+    assert VERDICTS == ("better", "equivalent", "worse", "undecided", "saturated")
+
+
+def test_checkpoints_in_a_spike_are_named_once():
+    checkpoints = [("digits", "glow", 0, 0, 0.5), ("digits", "glow", 0, 1, 0.1), ("digits", "glow", 1, 8, 1.994)]
+    table = pd.DataFrame(checkpoints, columns=["id_dataset", "model", "seed", "epoch", "excess_bits_per_dim"])
+    assert spikes(pd.concat([table, table], ignore_index=True)) == [
+        "training was in a spike or past its best at digits, glow, seed 1, epoch 8: "
+        "1.99 bits/dim above the lowest so far"
+    ]
 
 
 # Layers
@@ -327,7 +274,7 @@ def test_layer_auroc_table():
     assert [*table.auroc.isna()] == [False, True, False] * 2
     by_layer = table[table.batch_size.eq(5)].set_index("layer").auroc
     ood_terms, id_terms = (fitted["gradient_norms", 5].terms(features)[:, 0] for features in tests[:2])
-    assert by_layer["weight"] == once(id_terms, ood_terms)["auroc"]
+    assert by_layer["weight"] == auroc(id_terms, ood_terms)
     assert by_layer["prior"] == 1.0
 
 

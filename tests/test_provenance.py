@@ -11,7 +11,7 @@ import pytest
 
 from immature_ood import provenance
 from immature_ood.provenance import WITHOUT_INFLUENCE, CheckpointId, describe, source_hashes, versions
-from immature_ood.sidecars import train_seconds
+from immature_ood.sidecars import Trained, read_checkpoints
 from immature_ood.storage import write_json
 
 ROOT = Path(__file__).parents[1]
@@ -187,10 +187,11 @@ def test_versions_name_the_commit_where_there_is_one(tmp_path, monkeypatch):
     assert versions()["commit"] == "unknown"
 
 
-def test_train_seconds_are_read_from_sidecars(tmp_path):
+def test_costs_and_excess_are_read_from_sidecars(tmp_path):
     checkpoint = CheckpointId("digits", "glow", 0, 4, 100, "key")
-    (tmp_path / "a.json").write_text(json.dumps({"checkpoint": vars(checkpoint), "train_seconds": 1.5}))
-    assert train_seconds([tmp_path / "a.json"]) == {checkpoint: 1.5}
+    described = {"train_seconds": 1.5, "fit_bits_per_dim": 5.5, "lowest_fit_bits_per_dim": 3.5}
+    (tmp_path / "a.json").write_text(json.dumps({"checkpoint": vars(checkpoint), **described}))
+    assert read_checkpoints([tmp_path / "a.json"]) == {checkpoint: Trained(checkpoint, 1.5, 2.0)}
 
 
 def test_a_description_gathers_study_sources_images_and_checkpoints(tmp_path):

@@ -34,7 +34,8 @@ def make_auroc(seeds=(0,), spread=0.0, detectors=("gradient_norms",), epochs=(0,
 
 def make_immature():
     verdicts = ("worse", "better", "equivalent")
-    return pd.DataFrame({"detector": "gradient_norms", "epoch": [0, 1, 2], "verdict": verdicts})
+    rows = {"epoch": [0, 1, 2], "corrected": verdicts, "detector": "gradient_norms", "model": "glow", "batch_size": 1}
+    return pd.DataFrame({**rows, "seed": 0, "id_dataset": "digits", "ood_dataset": "photos"})
 
 
 def markdown_rows(text, name):
@@ -182,9 +183,12 @@ def test_summary_for_the_terminal():
         "\n"
         "Calibration (ID test against ID fit set): AUROC 0.480 to 0.560, 5 of 6 intervals hold 0.5.\n"
         "\n"
-        "AUROC of each epoch ≥ 1 against the last epoch, over pairs, batch sizes and seeds:\n"
-        "  gradient_norms: 1 better, 1 equivalent, 0 worse, 0 undecided; "
-        "untrained: 0 better, 0 equivalent, 1 worse, 0 undecided\n"
+        "AUROC of each epoch against the last epoch, over pairs and seeds, corrected for how many (Holm):\n"
+        "                                          better    equivalent    worse    undecided    saturated  alike\n"
+        "  gradient_norms, glow, b=1                    1             1        0            0            0  0 of 1\n"
+        "  gradient_norms, glow, b=1, untrained         0             0        1            0            0\n"
+        "  saturated: both AUROCs are 0.98 or more, which says nothing of training.\n"
+        "  alike: pairs with one verdict in every seed (1) and trained epoch before the last (2).\n"
     )
 
 

@@ -1,23 +1,34 @@
-"""What checkpoint.json says of the weights it lies beside: which checkpoint they are, and what they cost."""
+"""What checkpoint.json says of the weights it lies beside: which checkpoint they are, what they cost, how they fit."""
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
 from immature_ood.provenance import CheckpointId
 from immature_ood.storage import StorageError, read_json
 
-__all__ = ["read_checkpoint", "train_seconds"]
+__all__ = ["Trained", "read_checkpoint", "read_checkpoints"]
 
 
-def read_checkpoint(sidecar: str | Path) -> tuple[CheckpointId, float]:
-    """Which checkpoint a checkpoint.json lies beside, and its training time in seconds."""
+@dataclass(frozen=True)
+class Trained:
+    """A checkpoint, its training time in seconds, and by how much its held-out bits/dim exceed the lowest so far."""
+
+    checkpoint: CheckpointId
+    seconds: float
+    excess_bits_per_dim: float
+
+
+def read_checkpoint(sidecar: str | Path) -> Trained:
+    """The checkpoint that a checkpoint.json lies beside; raises StorageError if it describes none."""
     described = read_json(sidecar)
     try:
-        return CheckpointId(**described["checkpoint"]), float(described["train_seconds"])
+        excess = described["fit_bits_per_dim"] - described["lowest_fit_bits_per_dim"]
+        return Trained(CheckpointId(**described["checkpoint"]), float(described["train_seconds"]), float(excess))
     except (KeyError, TypeError, ValueError) as error:
         raise StorageError(f"{sidecar}: does not describe a checkpoint ({error}); delete it and rerun") from error
 
 
-def train_seconds(sidecars: Iterable[str | Path]) -> dict[CheckpointId, float]:
-    """Training time of each checkpoint, from the checkpoint.json beside its weights."""
-    return dict(read_checkpoint(path) for path in sidecars)
+def read_checkpoints(sidecars: Iterable[str | Path]) -> dict[CheckpointId, Trained]:
+    """By checkpoint, from the checkpoint.json beside its weights."""
+    return {trained.checkpoint: trained for trained in map(read_checkpoint, sidecars)}

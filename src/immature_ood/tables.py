@@ -304,4 +304,5 @@ def _calibration_text(auroc: pd.DataFrame) -> str:
     rows = calibration_rows(auroc)
     covered = ((rows["auroc_low"] <= 0.5) & (rows["auroc_high"] >= 0.5)).sum()
     span = f"{rows['auroc'].min():.3f} to {rows['auroc'].max():.3f}"
-    return f"Calibration (ID test against ID fit set): AUROC {span}, {covered} of {len(rows)} intervals hold 0.5."
+    intervals = rows["auroc_low"].notna().sum()
+    return f"Calibration (ID test against ID fit set): AUROC {span}, {covered} of {intervals} intervals hold 0.5."

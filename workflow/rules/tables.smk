@@ -1,4 +1,4 @@
-# Tables: AUROC with bootstrap intervals for each ID data set, the test of the claim, AUROC layer by layer, and what
+# Tables: AUROC with intervals for each ID data set, the test of the claim, AUROC layer by layer, and what
 # it is compared with: overlap, published numbers, the released code's choices.
 import math
 

@@ -1,13 +1,13 @@
-"""AUROC, AUPR and FPR95 with bootstrap intervals of all checkpoints of one ID data set."""
+"""AUROC, AUPR and FPR95 with intervals of all checkpoints of one ID data set."""
 
 from immature_ood.evaluation import auroc_table
 from immature_ood.job import job
 from immature_ood.scores import load_scores
-from immature_ood.sidecars import train_seconds
+from immature_ood.sidecars import read_checkpoints
 from immature_ood.study import EvaluationConfig
 from immature_ood.tables import write_csv
 
 with job(snakemake.log):
     config = EvaluationConfig.model_validate(snakemake.params.evaluation)
     scores = [load_scores(path) for path in snakemake.input.scores]
-    write_csv(auroc_table(scores, train_seconds(snakemake.input.sidecars), config), snakemake.output[0])
+    write_csv(auroc_table(scores, read_checkpoints(snakemake.input.sidecars), config), snakemake.output[0])

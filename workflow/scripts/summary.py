@@ -3,7 +3,7 @@
 import pandas as pd
 
 from immature_ood.cues import cues, left_out
-from immature_ood.evaluation import immature_summary
+from immature_ood.evaluation import immature_summary, spikes
 from immature_ood.job import job
 from immature_ood.storage import read_json, write_bytes
 from immature_ood.tables import paper_tables, read_table, summary_text, to_html, write_csv
@@ -12,7 +12,7 @@ with job(snakemake.log):
     auroc = pd.concat(map(read_table, snakemake.input.auroc), ignore_index=True)
     immature = read_table(snakemake.input.immature)
     manifests = [read_json(path) for path in snakemake.input.manifests]
-    warnings = [*(f"Warning: {line}" for line in cues(manifests)), *left_out(manifests)]
+    warnings = [*(f"Warning: {line}" for line in [*cues(manifests), *spikes(auroc)]), *left_out(manifests)]
     write_csv(auroc, snakemake.output.auroc)
     write_bytes(snakemake.output.text, summary_text(auroc, immature, warnings).encode())
     title = f"The study {snakemake.params.study}"

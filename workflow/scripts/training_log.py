@@ -10,7 +10,7 @@ from immature_ood.tables import write_csv
 with job(snakemake.log):
     tables = []
     for log, sidecar in zip(snakemake.input.logs, snakemake.input.sidecars, strict=True):
-        run, _ = read_checkpoint(sidecar)
+        run = read_checkpoint(sidecar).checkpoint
         table = pd.DataFrame(read_json_lines(log))
         for place, key in enumerate(("id_dataset", "model", "seed")):
             table.insert(place, key, getattr(run, key))
