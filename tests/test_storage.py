@@ -179,6 +179,15 @@ def test_a_folder_that_is_a_file_is_a_clear_error(tmp_path):
         write_json(tmp_path / "results" / "x.json", {})
 
 
+def test_a_link_to_storage_that_is_not_there_is_named(tmp_path):
+    (tmp_path / "results").symlink_to("/mnt/scratch/not/there")
+    with pytest.raises(StorageError, match=r"results is a link to /mnt/scratch/not/there, which is not there"):
+        check_writable(tmp_path / "results/study")
+    (tmp_path / "results").unlink()
+    (tmp_path / "results").symlink_to(tmp_path)
+    check_writable(tmp_path / "results/study")
+
+
 def test_a_results_folder_is_checked_before_any_work(tmp_path, monkeypatch):
     check_writable(tmp_path / "not" / "there" / "yet")
     assert not list(tmp_path.iterdir())

@@ -123,8 +123,37 @@ def test_the_committed_studies_are_valid(file):
         ("features.noise", "none", "features.noise: none goes with training.dequantisation: none, and only with it"),
         ("training.dequantisation", "none", "features.noise: none goes with training.dequantisation: none"),
         ("evaluation.confidence", 95, "evaluation.confidence: Input should be less than 1, got 95"),
-        ("name", "../up", "name: String should match pattern"),
-        ("name", 12, "name: Input should be a valid string, got 12"),
+        ("name", "../up", "name: a name has letters, digits, _, . and -, begins with"),
+        (
+            "name",
+            "ends.",
+            "name: a name has letters, digits, _, . and -, begins with a letter or digit and does not end",
+        ),
+        ("name", "n" * 65, "name: a name has at most 64 letters, got 'nnn"),
+        ("name", "all", "name: a name is not all or mean, which mean something else in tables, got 'all'"),
+        ("datasets.Mean", {"source": "digits"}, "datasets.Mean: a name is not all or mean"),
+        ("datasets.my set", {"source": "digits"}, "datasets.my set: a name has letters"),
+        (
+            "datasets",
+            {False: None, "digits": None},
+            "datasets.False: Input should be a valid string, got False; write",
+        ),
+        (
+            "datasets",
+            {2024: None, "digits": None},
+            "datasets.2024: Input should be a valid string, got 2024; write",
+        ),
+        ("datasets.Digits", {"source": "digits"}, "datasets: digits and Digits differ in case alone"),
+        ("models.GLOW", {}, "models: glow and GLOW differ in case alone"),
+        ("models.datasets/png", {}, "models.datasets/png: a name has letters"),
+        ("name", 12, "name: Input should be a valid string, got 12; write it in quotes if it is a name"),
+        ("training.weight_decay", True, "training.weight_decay: Input should be a valid number, got True"),
+        ("training.learning_rate", "1_0", "training.learning_rate: Input should be a valid number, got '1_0'"),
+        ("training.learning_rate", 1e40, "training.learning_rate: a number is at most 1e+09, got 1e+40"),
+        ("training.batch_size", "1_0", "training.batch_size: Input should be a valid integer, got '1_0'"),
+        ("training.batch_size", "010", "training.batch_size: Input should be a valid integer, got '010'"),
+        ("seeds", [10**40], "seeds.0: Input should be less than or equal to 2147483647, got 1000"),
+        ("training.compile", "yes", "training.compile: Input should be a valid boolean, got 'yes'"),
         ("name", ..., "name: is missing"),
         ("datasets", ..., "datasets: is missing"),
         ("epochs", ..., "epochs: is missing"),
@@ -134,6 +163,37 @@ def test_a_bad_config_is_one_line_that_names_the_key(path, value, line):
     found = faults(changed(path, value))
     assert len(found) == 1
     assert found[0].startswith(line)
+
+
+@pytest.mark.parametrize("config", [None, [], "pocket", 3])
+def test_what_is_no_mapping_is_no_study(config):
+    assert faults(config) == [f"a study is a mapping of keys to values, such as name: mine; got {config!r}"]
+
+
+@pytest.mark.parametrize(
+    "datasets", [{"digits": None}, {"digits": None, "more": {"samples_of": {"dataset": "digits", "epoch": 16}}}]
+)
+def test_a_study_without_an_ood_set_is_refused(datasets):
+    found = faults(changed("datasets", datasets))
+    assert found == ["datasets: name at least two with images of their own, or nothing is out of distribution"]
+
+
+def test_detectors_need_two_groups():
+    assert faults(changed("features", {"batch_sizes": [1, 40], "fit_images": 40, "test_images": 40})) == [
+        "features.batch_sizes: 40 leaves 1 fit group; 2 are needed"
+    ]
+
+
+def test_detectors_fitted_on_the_test_set_need_two_groups_of_it():
+    config = changed("features.batch_sizes", [500]) | {"fit_set": "test"}
+    assert faults(config) == ["features.batch_sizes: 500 leaves 1 fit group; 2 are needed"]
+    assert Study.parse(config | {"fit_set": "held_out"}).features.batch_sizes == [500]
+
+
+@pytest.mark.parametrize("name", ["NA", "None", "null", "True", "1e3", "inf", "007", "2024", "test", "train", "n" * 64])
+def test_a_name_may_look_like_anything_else(name):
+    config = changed(f"datasets.{name}", {"source": "digits"}) | {"models": {name: {}}}
+    assert name in Study.parse(config).id_datasets
 
 
 def test_all_faults_are_told_at_once():
@@ -164,6 +224,14 @@ def test_numbers_from_the_command_line_are_strings():
     study = Study.parse(changed("epochs", ["0", "16"]) | {"training": {"learning_rate": "1e-3", "batch_size": "32"}})
     assert (study.epochs, study.training.learning_rate, study.training.batch_size) == ([0, 16], 1e-3, 32)
     assert faults(changed("epochs", ["-1"])) == ["epochs.0: Input should be a valid integer, got '-1'"]
+
+
+def test_true_false_and_null_from_the_command_line_are_strings():
+    config = changed("training", {"compile": "true", "gradient_clip": "null"}) | {"epochs_per_job": "null"}
+    config["datasets"]["digits"] |= {"inverted": "false", "jpeg_quality": "null"}
+    study = Study.parse(config)
+    assert (study.training.compile, study.training.gradient_clip, study.epochs_per_job) == (True, None, None)
+    assert (study.datasets["digits"].inverted, study.datasets["digits"].jpeg_quality) == (False, None)
 
 
 def test_a_name_that_is_not_registered_names_the_nearest():

@@ -19,7 +19,7 @@ __all__ = ["CheckpointId", "describe", "source_hashes", "versions"]
 PACKAGE = "immature_ood"
 SOURCE = Path(__file__).resolve().parent  # also where the project is reached by links
 # These modules decide how a result is stored or described, never what it is; a study acts through its values alone.
-WITHOUT_INFLUENCE = {"job", "progress", "provenance", "registry", "storage", "study"}
+WITHOUT_INFLUENCE = {"config_file", "job", "progress", "provenance", "registry", "storage", "study"}
 
 
 @dataclass(frozen=True)

@@ -38,6 +38,8 @@ class StorageError(Exception):
 def check_writable(folder: str | os.PathLike[str]) -> None:
     """Raises StorageError if a folder, perhaps not there yet, could not be written to."""
     path = Path(folder).absolute()
+    for link in (place for place in (path, *path.parents) if place.is_symlink() and not place.exists()):
+        raise StorageError(f"cannot write {folder}: {link} is a link to {os.readlink(link)}, which is not there")
     nearest = next(parent for parent in (path, *path.parents) if parent.exists())
     if not nearest.is_dir() or not os.access(nearest, os.W_OK | os.X_OK):
         reason = "cannot be written" if nearest.is_dir() else "is not a folder"

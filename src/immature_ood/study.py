@@ -1,10 +1,19 @@
-"""What a study is: a typed config and the single source of every default. Needs neither torch nor numpy."""
+"""What a study is: a typed config and the single source of every default. Needs neither torch nor numpy.
 
-from collections.abc import Iterator, Mapping
+`python -m immature_ood.study config.yaml` prints the name of a study, or what is wrong with it.
+"""
+
+import argparse
+import re
+import sys
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import pairwise
+from pathlib import Path
+from types import NoneType
 from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -13,10 +22,13 @@ from pydantic import (
     Tag,
     TypeAdapter,
     ValidationError,
+    ValidationInfo,
+    field_validator,
     model_validator,
 )
 
 from immature_ood import registry
+from immature_ood.config_file import StudyError, read_config
 
 __all__ = [
     "MODEL",
@@ -37,34 +49,66 @@ __all__ = [
 
 SAMPLES = "samples"  # the source of a data set whose training images are drawn from a model
 
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
+MOST = 2**31 - 1  # no count, seed or epoch is larger
+LARGEST = 1e9  # nor any other number
+LONGEST = 64  # letters of a name: paths and file names are made of them
+LABELS = {"all", "mean"}  # words that stand for every set, or for none, in tables and in the report
 
 
-def _from_command_line(value: Any) -> Any:
+def _name(name: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9]([A-Za-z0-9_.-]*[A-Za-z0-9_-])?", name):
+        raise ValueError("a name has letters, digits, _, . and -, begins with a letter or digit and does not end in .")
+    if len(name) > LONGEST:
+        raise ValueError(f"a name has at most {LONGEST} letters")
+    if name.lower() in LABELS:
+        raise ValueError(f"a name is not {' or '.join(sorted(LABELS))}, which mean something else in tables")
+    return name
+
+
+def _whole(value: Any) -> Any:
     """Snakemake's --config gives the numbers inside lists and sections as strings."""
-    return int(value) if isinstance(value, str) and value.isascii() and value.isdecimal() else value
+    return int(value) if isinstance(value, str) and re.fullmatch(r"0|[1-9][0-9]{0,18}", value) else value
 
 
-Whole = Annotated[int, BeforeValidator(_from_command_line)]
+def _real(value: Any) -> Any:
+    """So does it these; and YAML reads 1e-3 as a string."""
+    number = r"[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?"
+    return float(value) if isinstance(value, str) and re.fullmatch(number, value, re.ASCII) else value
+
+
+def _not_huge(value: float) -> float:
+    if abs(value) > LARGEST:
+        raise ValueError(f"a number is at most {LARGEST:g}")
+    return value
+
+
+Name = Annotated[str, AfterValidator(_name)]
+Whole = Annotated[int, BeforeValidator(_whole), Field(le=MOST)]
 Positive = Annotated[Whole, Field(gt=0)]
 NonNegative = Annotated[Whole, Field(ge=0)]
-Real = Annotated[float, Field(strict=False, allow_inf_nan=False)]  # YAML reads 1e-3 as a string
-
-
-class StudyError(ValueError):
-    """A config that is no study; one line a fault: key path, what is wrong, the nearest valid name."""
+Real = Annotated[float, BeforeValidator(_real), Field(allow_inf_nan=False), AfterValidator(_not_huge)]
 
 
 class Config(BaseModel):
-    """Unknown keys are errors; numbers are not read from strings; nothing changes after loading."""
+    """Unknown keys are errors; numbers are not read from other words; nothing changes after loading."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _from_command_line(cls, value: Any, info: ValidationInfo) -> Any:
+        """Snakemake's --config gives true, false and null inside sections as strings."""
+        annotation = cls.model_fields[str(info.field_name)].annotation
+        kinds = {annotation, *get_args(annotation)}
+        meaning: dict[str, bool | None] = {"true": True, "false": False} if bool in kinds else {}
+        meaning |= {"null": None} if NoneType in kinds else {}
+        return meaning.get(value, value) if isinstance(value, str) else value
 
 
 class ImageConfig(Config):
     """The one shape all data sets of a study share, uint8."""
 
-    channels: Annotated[Literal[1, 3], BeforeValidator(_from_command_line)] = 1
+    channels: Annotated[Literal[1, 3], BeforeValidator(_whole)] = 1
     side: Positive = 28
     resize: Literal["bilinear", "bicubic", "lanczos", "box"] = "bilinear"  # of all sets that are resized, antialiased
 
@@ -215,10 +259,10 @@ class Study(Config):
         datasets = {}
         for name, options in config["datasets"].items():
             given = {} if options is None else options
-            if isinstance(given, Mapping):
+            if isinstance(given, Mapping) and isinstance(name, str):
                 given = {"source": SAMPLES if given.get("samples_of") else name, **given}
             datasets[name] = given
-        return {"id_datasets": [*datasets], **config, "datasets": datasets}
+        return {"id_datasets": [name for name in datasets if isinstance(name, str)], **config, "datasets": datasets}
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -268,7 +312,20 @@ class Study(Config):
             faults.append("features.noise: none goes with training.dequantisation: none, and only with it")
         if not self.id_datasets:
             faults.append("id_datasets: name at least one data set, or leave the key out for all")
-        return faults
+        if len(self.real_datasets) < 2:
+            faults.append("datasets: name at least two with images of their own, or nothing is out of distribution")
+        return [*faults, *self._alike("datasets", self.datasets), *self._alike("models", self.models)]
+
+    def _alike(self, key: str, names: Iterable[str]) -> list[str]:
+        """Names that are one file where upper and lower case are the same."""
+        by_case: dict[str, list[str]] = {}
+        for name in names:
+            by_case.setdefault(name.lower(), []).append(name)
+        return [
+            f"{key}: {' and '.join(same)} differ in case alone, and some file systems make no difference; rename one"
+            for same in by_case.values()
+            if len(same) > 1
+        ]
 
     def _bad_sources(self) -> list[str]:
         faults = []
@@ -297,6 +354,7 @@ class Study(Config):
             for b in self.features.batch_sizes
             if (getattr(self.features, cap) or 0) % b
         ]
+        faults += self._too_few_groups()
         faults += [
             f"datasets.{name}.{split}: {getattr(dataset, split)} images, but the study uses {count}"
             for name, dataset in self.datasets.items()
@@ -314,6 +372,15 @@ class Study(Config):
         if dataset in self.id_datasets and of_its_own:
             needed["fit"] = self.features.fit_images
         return needed
+
+    def _too_few_groups(self) -> list[str]:
+        """A layer varies over two groups at least."""
+        images = self.features.fit_images if self.fit_set == "held_out" else self.features.test_images
+        return [
+            f"features.batch_sizes: {b} leaves {images // b} fit group; 2 are needed"
+            for b in self.features.batch_sizes
+            if images // b == 1
+        ]
 
     def ood_datasets(self, id_dataset: str) -> list[str]:
         """The data sets that are out-of-distribution for a model trained on `id_dataset`."""
@@ -336,7 +403,7 @@ class Study(Config):
     def chain(self) -> list[int]:
         """The epochs at which a training job ends: those kept, and, with epochs_per_job, its multiples between.
 
-        >>> Study(name="s", datasets={"digits": {}}, epochs=[0, 1, 25], epochs_per_job=10).chain()
+        >>> Study(name="s", datasets={"digits": {}, "glyphs": {}}, epochs=[0, 1, 25], epochs_per_job=10).chain()
         [0, 1, 10, 20, 25]
         """
         between = range(self.epochs_per_job, self.epochs[-1], self.epochs_per_job) if self.epochs_per_job else []
@@ -349,30 +416,46 @@ class Study(Config):
     @classmethod
     def parse(cls, config: Mapping[str, Any]) -> Self:
         """Checks a config as read from YAML; raises StudyError with one line a fault."""
+        if not isinstance(config, Mapping):
+            raise StudyError(f"a study is a mapping of keys to values, such as name: mine; got {_short(config)}")
         try:
             return cls.model_validate(dict(config))
         except ValidationError as error:
             raise StudyError("\n".join(_lines(cls, error))) from None
 
+    @classmethod
+    def read(cls, path: str | Path) -> Self:
+        """The study of a config file; raises StudyError with one line a fault."""
+        return cls.parse(read_config(path))
+
+
+def _short(value: Any) -> str:
+    written = repr(value)
+    return written if len(written) <= 80 else f"{written[:77]}..."
+
 
 def _lines(model: type[BaseModel], error: ValidationError) -> list[str]:
     """Pydantic's faults as lines: key path, what is wrong, the nearest valid name."""
-    lines = []
-    for fault in error.errors(include_url=False, include_context=False):
-        path = ".".join(str(part) for part in _without_tag(fault["loc"]))
-        if not path:  # from _consistent: its lines name their own keys
-            lines += fault["msg"].removeprefix("Value error, ").splitlines()
-        elif fault["type"] == "extra_forbidden":
-            known = _fields(model, fault["loc"][:-1])
-            lines.append(f"{path}: unknown key{registry.did_you_mean(str(fault['loc'][-1]), known)}")
-        elif fault["type"] == "missing":
-            lines.append(f"{path}: is missing")
-        elif fault["type"] == "union_tag_invalid":
-            name = str(fault["input"].get("architecture"))
-            lines.append(f"{path}.architecture: unknown name {name!r}{registry.did_you_mean(name, [*_ARCHITECTURES])}")
-        else:
-            lines.append(f"{path}: {fault['msg']}, got {fault['input']!r}")
-    return lines
+    return [line for fault in error.errors(include_url=False, include_context=False) for line in _fault(model, fault)]
+
+
+def _fault(model: type[BaseModel], fault: Mapping[str, Any]) -> list[str]:
+    place, kind = _without_tag(fault["loc"]), fault["type"]
+    path, found = ".".join(map(str, place)), fault["input"]
+    said = fault["msg"].removeprefix("Value error, ")
+    if not path:  # from _consistent: its lines name their own keys
+        return said.splitlines()
+    if kind == "extra_forbidden":
+        return [f"{path}: unknown key{registry.did_you_mean(str(place[-1]), _fields(model, fault['loc'][:-1]))}"]
+    if kind == "missing":
+        return [f"{path}: is missing"]
+    if kind == "union_tag_invalid":
+        name = str(found.get("architecture"))
+        return [f"{path}.architecture: unknown name {name!r}{registry.did_you_mean(name, [*_ARCHITECTURES])}"]
+    if place[-1] == "[key]":  # of a mapping of names, which is said before the key
+        path = ".".join(map(str, (*place[:-2], found)))
+    mend = "; write it in quotes if it is a name" if kind == "string_type" else ""
+    return [f"{path}: {said}, got {_short(found)}{mend}"]
 
 
 def _without_tag(path: tuple[int | str, ...]) -> tuple[int | str, ...]:
@@ -397,3 +480,18 @@ def _section(annotation: Any) -> type[BaseModel] | None:
         return annotation
     inner = [_section(argument) for argument in getattr(annotation, "__args__", ())]
     return next((section for section in inner if section), None)
+
+
+def main() -> None:
+    """Prints the name of the study in a config file; ends with 1 and one line a fault if there is none."""
+    parser = argparse.ArgumentParser(prog="study", description=main.__doc__)
+    parser.add_argument("config", type=Path, help="a study's config")
+    path = parser.parse_args().config
+    try:
+        print(Study.read(path).name)
+    except StudyError as error:
+        sys.exit("\n".join(f"{path}: {line}" for line in str(error).splitlines()))
+
+
+if __name__ == "__main__":
+    main()
