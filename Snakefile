@@ -1,12 +1,22 @@
 # The table of contents of a study: images -> checkpoints -> layer-wise gradient norms -> scores -> tables and plots.
-# The study is config.yaml, or the file given by --configfile.
+# The study is the config.yaml beside this file, wherever Snakemake runs, or the file given by --configfile.
+from pathlib import Path
+
+from snakemake.logging import logger
 from snakemake.utils import min_version
 
 min_version("9.0")
 
 if not workflow.config_settings.configfiles:
 
-    configfile: "config.yaml"
+    configfile: f"{workflow.basedir}/config.yaml"
+
+    if workflow.is_main_process and not Path(workflow.basedir).samefile("."):
+        logger.info(f"The study is that of {workflow.basedir}/config.yaml.")
+        if Path("config.yaml").exists():
+            logger.warning(
+                "The config.yaml here is not read: give --configfile config.yaml."
+            )
 
 
 include: "workflow/rules/common.smk"

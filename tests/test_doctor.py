@@ -1,5 +1,6 @@
 """What the doctor says of a study, and that it is so."""
 
+import os
 import subprocess
 import sys
 from dataclasses import replace
@@ -53,10 +54,17 @@ def test_bfloat16_on_a_processor_that_emulates_it_is_said(monkeypatch, tmp_path,
 
 
 @pytest.mark.parametrize(
-    ("content", "said"), [("{name: x}", "datasets: is missing"), ("[", "while parsing"), (None, "No such")]
+    ("content", "said"),
+    [
+        ("{name: x}", "datasets: is missing"),
+        ("[", "while parsing"),
+        (None, "No such"),
+        ("", "is empty"),
+        ("- a", "a list"),
+    ],
 )
 def test_what_is_no_study_is_one_clear_error(tmp_path, content, said):
-    if content:
+    if content is not None:
         (tmp_path / "study.yaml").write_text(content)
     done = run("study.yaml", folder=tmp_path)
     assert done.returncode == 1
@@ -125,6 +133,14 @@ def test_a_folder_is_there_or_not(tmp_path):
     well, line = said_of(tmp_path, source="folder", path="nowhere")[1]
     assert not well
     assert "nowhere is not there: mend its path" in line
+
+
+def test_more_threads_than_cores_are_said(tmp_path):
+    threads = (os.cpu_count() or 1) + 1
+    said = doctor.diagnose(Study.parse(SMOKE | {"threads": threads}), tmp_path)
+    assert f"threads: {threads}, but the cores to run on are {threads - 1}; give --cores {threads} or more" in [
+        line for fine, line in said if not fine
+    ]
 
 
 def test_samples_need_no_files(tmp_path):

@@ -3,10 +3,18 @@
 from pathlib import Path
 
 import pytest
+import yaml
 
-from immature_ood.planning import faults, plan
+from immature_ood.planning import faults, faults_here, faults_of_threads, plan, results_folders
 from immature_ood.shares import with_shares
 from immature_ood.study import Study, StudyError
+
+SMOKE = yaml.safe_load((Path(__file__).parents[1] / "studies/smoke.yaml").read_text(encoding="utf-8"))
+
+
+@pytest.fixture(autouse=True)
+def _here(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
 
 
 def study_of(**datasets):
@@ -158,3 +166,54 @@ def test_a_study_without_folders_is_as_it_was():
         "features": {"tf32": True},
     }
     assert with_shares(config) == config
+
+
+def lines(config, *files):
+    with pytest.raises(StudyError) as raised:
+        plan(config, files)
+    return str(raised.value).splitlines()
+
+
+def test_faults_of_the_file_and_of_the_study_are_told_together(tmp_path):
+    text = "training: {weight_decay: yes}\nepochs: [2, 1]\nseeds: [0, 0]\n"
+    (tmp_path / "study.yaml").write_text(text)
+    found = lines(yaml.safe_load(text), tmp_path / "study.yaml")
+    assert [line.partition(":")[0] for line in found] == ["training.weight_decay", "name", "datasets"]
+    assert "YAML reads yes as True" in found[0]
+
+
+def test_faults_of_the_file_and_of_the_place_are_told_together(tmp_path):
+    (tmp_path / "results").symlink_to("nowhere")
+    (tmp_path / "study.yaml").write_text("name: a\nname: smoke\n")
+    mine = {"source": "folder", "train": 128, "fit": 50, "test": 50}
+    config = SMOKE | {"datasets": {"mine": {**mine, "path": "not/there"}, "yours": {**mine, "path": "nor/there"}}}
+    assert lines(config, tmp_path / "study.yaml") == [
+        "name: given twice (again in line 2); keep one",
+        "datasets.mine.path: there is no folder not/there",
+        "datasets.yours.path: there is no folder nor/there",
+        f"cannot write results/smoke: {tmp_path}/results is a link to nowhere, which is not there",
+    ]
+
+
+def test_a_good_study_is_planned_and_leaves_no_trace(tmp_path):
+    (tmp_path / "study.yaml").write_text(yaml.safe_dump(SMOKE))
+    assert plan(SMOKE, [tmp_path / "study.yaml"]) == Study.parse(SMOKE)
+    assert [*tmp_path.iterdir()] == [tmp_path / "study.yaml"]
+
+
+def test_the_folder_that_is_shared_is_checked_too(tmp_path):
+    study = Study.parse(SMOKE | {"shares": "other"})
+    assert results_folders(study) == ["results/smoke", "results/other"]
+    assert results_folders(Study.parse(SMOKE)) == ["results/smoke"]
+    (tmp_path / "results").mkdir()
+    (tmp_path / "results/other").write_text("")
+    assert faults_here(study) == [
+        f"cannot write results/other: {tmp_path}/results/other is not a folder; make it writable or choose another "
+        "--directory"
+    ]
+
+
+def test_fewer_cores_than_threads_are_said():
+    study = Study.parse(SMOKE | {"threads": 2})
+    assert faults_of_threads(study, 2) == faults_of_threads(study, 8) == []
+    assert faults_of_threads(study, 1) == ["threads: 2, but the cores to run on are 1; give --cores 2 or more"]

@@ -14,14 +14,14 @@ from typing import cast
 from urllib.parse import urlsplit
 
 import torch
-import yaml  # type: ignore[import-untyped]
 
 from immature_ood import registry, runtime
+from immature_ood.config_file import read_config
 from immature_ood.datasets import Source, uses_training_set
 from immature_ood.downloads import Download
 from immature_ood.gradients import layer_norms
 from immature_ood.models import DensityModel, make_model
-from immature_ood.planning import plan
+from immature_ood.planning import faults_of_threads, plan
 from immature_ood.study import DatasetConfig, ModelConfig, Study, StudyError
 
 __all__ = ["Cost", "cost_of", "diagnose"]
@@ -97,6 +97,7 @@ def diagnose(study: Study, results: Path) -> Iterator[tuple[bool, str]]:
     """Whether each thing is well, and a line about it; the study's cost is among them."""
     yield _python()
     yield _packages()
+    yield from ((False, line) for line in faults_of_threads(study, os.cpu_count() or 1))
     try:
         device = runtime.prepare(study.threads, study.device)
         name = torch.cuda.get_device_name(device) if device.type == "cuda" else f"CPU, {study.threads} thread(s) a job"
@@ -199,9 +200,9 @@ def main() -> None:
     parser.add_argument("study", type=Path, nargs="?", default=Path("config.yaml"), help="a study's config")
     path = parser.parse_args().study
     try:
-        study = plan(yaml.safe_load(path.read_text()))
-    except (OSError, StudyError, yaml.YAMLError) as error:
-        sys.exit(f"{path}: {error}")
+        study = plan(read_config(path))
+    except StudyError as error:
+        sys.exit("\n".join(f"{path}: {line}" for line in str(error).splitlines()))
     well = True
     for fine, line in diagnose(study, Path("results") / study.name):
         well &= fine

@@ -1,28 +1,68 @@
-"""A study as it is planned: what its sources and folders tell before any job, whatever the config alone does not."""
+"""A study as it is planned: all that is wrong with it as written, with its sources and folders, and in this place."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 from immature_ood import registry
+from immature_ood.config_file import faults_of_file
 from immature_ood.datasets import folder, unit_of
 from immature_ood.shares import with_shares
+from immature_ood.storage import StorageError, check_writable
 from immature_ood.study import DatasetConfig, ImageConfig, Study, StudyError
 
-__all__ = ["faults", "plan"]
+__all__ = ["faults", "faults_here", "faults_of_threads", "plan", "results_folders"]
 
 
-def plan(config: Mapping[str, Any]) -> Study:
-    """The study of a config as read from YAML. Raises StudyError with a line a fault, those of all folders together."""
-    study = Study.parse(with_shares(config))
-    if found := faults(study):
+def plan(config: Mapping[str, Any], files: Iterable[str | Path] = (), *, here: bool = True) -> Study:
+    """The study of a config as read from files of YAML (and, perhaps, a command line). here: whether it is to run here.
+
+    Raises StudyError with all faults, a line each: of the files, of the keys and, where these are well, of sources,
+    folders and results.
+    """
+    found = [line for file in files for line in faults_of_file(file)]
+    try:
+        study = Study.parse(with_shares(config) if isinstance(config, Mapping) else config)
+        found += [*faults(study), *(faults_here(study) if here else [])]
+    except StudyError as error:
+        said = {_key(line) for line in found}  # what YAML reads as something else is often no value either
+        found += [line for line in str(error).splitlines() if _key(line) not in said]
+    if found:
         raise StudyError("\n".join(found))
     return study
+
+
+def _key(line: str) -> str:
+    return line.partition(":")[0]
 
 
 def faults(study: Study) -> list[str]:
     """One line a fault: key path, what is wrong, the mend."""
     found = [f"datasets.{name}.{fault}" for name in study.real_datasets for fault in _faults(study.datasets[name])]
     return [*found, *_too_large(study.image, {study.datasets[name].source for name in study.real_datasets})]
+
+
+def faults_here(study: Study) -> list[str]:
+    """One line a folder of results that cannot be written to."""
+    found = []
+    for path in results_folders(study):
+        try:
+            check_writable(path)
+        except StorageError as error:
+            found.append(str(error))
+    return found
+
+
+def faults_of_threads(study: Study, cores: int) -> list[str]:
+    """A line if a job would compute with more threads than there are cores, which wait for one another."""
+    if study.threads <= cores:
+        return []
+    return [f"threads: {study.threads}, but the cores to run on are {cores}; give --cores {study.threads} or more"]
+
+
+def results_folders(study: Study) -> list[str]:
+    """Where a study writes: its own folder first; last, that of the images and checkpoints, which it may share."""
+    return [f"results/{name}" for name in dict.fromkeys([study.name, study.shares or study.name])]
 
 
 def _faults(dataset: DatasetConfig) -> Iterator[str]:

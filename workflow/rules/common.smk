@@ -4,7 +4,6 @@ import shutil
 import subprocess
 import sys
 
-import yaml
 from functools import cache
 from pathlib import Path
 
@@ -18,25 +17,21 @@ os.environ.update(
 
 from snakemake.exceptions import WorkflowError
 
+from immature_ood.config_file import read_config
 from immature_ood.counterparts import audit_faults, choice, counterparts
 from immature_ood.datasets import folder
-from immature_ood.planning import plan
+from immature_ood.planning import faults_of_threads, plan, results_folders
 from immature_ood.provenance import source_hashes
-from immature_ood.storage import StorageError, check_writable, read_json
+from immature_ood.storage import read_json
 from immature_ood.study import StudyError
 
-try:
-    study = plan(config)
+try:  # a job of a cluster reads the study once more, and the files need not be there
+    study = plan(config, workflow.configfiles if workflow.is_main_process else [])
 except StudyError as error:
     raise WorkflowError(f"the study is not valid:\n{error}") from None
 
-RESULTS = f"results/{study.name}"
-SHARED = f"results/{study.shares or study.name}"  # images and checkpoints
-try:
-    check_writable(RESULTS)
-    check_writable(SHARED)
-except StorageError as error:
-    raise WorkflowError(str(error)) from None
+RESULTS = results_folders(study)[0]
+SHARED = results_folders(study)[-1]  # images and checkpoints
 
 # For a scheduler; a site that wants another form: see docs/cluster.md.
 GPUS = 1 if study.device == "cuda" else 0
@@ -213,8 +208,8 @@ def checkpoint_of_samples(dataset):
 def audited(path):
     """The study of a config file that is compared with this one."""
     try:
-        return plan(yaml.safe_load((Path(workflow.basedir) / path).read_text()))
-    except (OSError, yaml.YAMLError, StudyError) as error:
+        return plan(read_config(Path(workflow.basedir) / path), here=False)
+    except StudyError as error:
         raise WorkflowError(f"audits: {path} is not a study:\n{error}") from None
 
 
@@ -307,3 +302,5 @@ onstart:
             "there is no sbatch here, which --profile slurm needs: run it on a login node of the cluster, or here "
             "without: snakemake --cores 2"
         )
+    if workflow.local_exec and (found := faults_of_threads(study, workflow.cores)):
+        raise WorkflowError(*found)
