@@ -129,6 +129,27 @@ def test_an_option_reruns_what_depends_on_it(project, option, first, untouched):
     assert not untouched & plan.keys()
 
 
+@pytest.mark.parametrize(
+    ("option", "remade"),
+    [
+        ("features={fit_images: 25}", {"extract", "fit", "score"}),
+        ("samples=5", {"draw_samples", "plot_samples"}),
+        ("device=cpu", set()),
+        ("epochs=[0,3]", set()),  # an inner epoch is dropped
+        ("epochs_per_job=2", set()),
+    ],
+)
+def test_what_no_weight_follows_from_trains_nothing(project, option, remade):
+    plan = jobs(project, "--config", option)
+    assert remade <= plan.keys()
+    assert not {"train", "download"} & plan.keys()
+
+
+def test_another_number_of_threads_makes_other_weights_and_is_seen(project):
+    plan = jobs(project, "--config", "threads=2")
+    assert (plan["train"], plan["extract"]) == (6, 6)
+
+
 def test_a_docstring_in_the_glow_reruns_nothing(project, edited):
     edited("src/immature_ood/models/glow.py", "Glow (Kingma & Dhariwal 2018", "The Glow (Kingma & Dhariwal 2018")
     edited("src/immature_ood/models/glow.py", "\n\ndef squeeze(", "\n\n# a comment\ndef squeeze(")
