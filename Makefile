@@ -67,10 +67,10 @@ doctor: study-there $(INSTALLED)
 test test-slow: export OMP_NUM_THREADS = 1
 
 test: $(INSTALLED)
-	pytest
+	pytest --numprocesses $(CORES) --dist loadfile
 
 test-slow: $(INSTALLED)
-	pytest -m slow
+	pytest -m slow --numprocesses $(CORES) --dist loadfile
 
 test-slurm: $(INSTALLED)
 	pytest -m slurm tests/slurm
