@@ -99,3 +99,10 @@ def test_images_in_two_data_sets_are_a_warning(manifests):
     assert cues([a, sharing(manifests["photos"], "c", train=["3"])]) == [
         "1 of a's 3 training images are also in c's training images."
     ]
+
+
+def test_pictures_that_use_few_of_their_bits_are_a_warning(manifests):
+    formats = {"PNG": 8, "PNG (12 of 16 bits)": 30, "TIFF (12 of 16 bits)": 2}
+    assert cues([{**manifests["photos"], "name": "mine", "formats": formats}]) == [
+        "mine: 32 pictures use 12 of their 16 bits at most, and are nearly black."
+    ]

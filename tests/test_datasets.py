@@ -593,6 +593,21 @@ def test_too_few_images_without_repeats_are_refused_by_name(train, fit, key, mon
     assert not [*tmp_path.iterdir()]
 
 
+@pytest.mark.parametrize(("together", "split"), [(1, None), (2, None), (3, "fit"), (4, "fit")])
+def test_images_of_too_few_units_are_refused(together, split, monkeypatch, tmp_path):
+    """Repeats are of one unit."""
+    sizes = source_giving(monkeypatch, train=[1], fit=[2, 3, 2], test=[5, 6, 7])
+    arguments = ("set", DatasetConfig(**sizes), GREY, tmp_path, NOWHERE, {}, together)
+    if split is None:
+        make(*arguments)
+        return
+    with pytest.raises(
+        StudyError, match=rf"datasets\.set\.unit: the fit images are of 2 units \(image\), .* {together}; choose"
+    ):
+        make(*arguments)
+    assert not [*tmp_path.iterdir()]
+
+
 def test_repeats_do_not_hide_that_a_source_gives_too_few(monkeypatch, tmp_path):
     sizes = source_giving(monkeypatch, train=[1, 2], fit=[2], test=[3])
     with pytest.raises(StudyError, match=r"datasets.set.train: 3 images asked for, but source  gives 2"):

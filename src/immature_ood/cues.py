@@ -79,8 +79,8 @@ def cues(manifests: Iterable[Mapping[str, Any]]) -> list[str]:
     """Warnings: each property without a content that some data sets have and others have not, and images in two sets.
 
     >>> splits = {split: {"hashes": []} for split in SPLITS}
-    >>> sets = [{"name": "faces", "lossy": True, "resized": True}, {"name": "digits", "lossy": False, "resized": True}]
-    >>> cues({**each, "splits": splits} for each in sets)
+    >>> sets = [{"name": name, "lossy": name == "faces", "resized": True} for name in ("faces", "digits")]
+    >>> cues({**each, "formats": {}, "splits": splits} for each in sets)
     ['faces: some or all images stored with loss (JPEG); digits: stored without loss. This alone may tell them apart.']
     """
     known = list(manifests)
@@ -89,4 +89,9 @@ def cues(manifests: Iterable[Mapping[str, Any]]) -> list[str]:
         have, lack = ([each["name"] for each in known if each[key] == value] for value in (True, False))
         if have and lack:
             lines.append(f"{', '.join(have)}: {so}; {', '.join(lack)}: {otherwise}. This alone may tell them apart.")
+    for manifest in known:
+        if dark := sum(count for stored, count in manifest["formats"].items() if stored.endswith("of 16 bits)")):
+            lines.append(
+                f"{manifest['name']}: {dark:,} pictures use 12 of their 16 bits at most, and are nearly black."
+            )
     return [*lines, *(line for one, other in combinations(known, 2) for line in _shared(one, other))]

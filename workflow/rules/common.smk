@@ -1,4 +1,5 @@
 # The checked study, the paths (which read like the graph), and the functions that the rules share.
+import math
 import os
 import shutil
 import subprocess

@@ -19,6 +19,7 @@ rule download:
         # Resources, since another number makes no image anew.
         train_images=lambda wildcards: images_needed(wildcards.dataset, "train"),
         fit_images=lambda wildcards: images_needed(wildcards.dataset, "fit"),
+        together=math.lcm(*study.features.batch_sizes),
     params:
         config=lambda wildcards: study.datasets[wildcards.dataset].model_dump(
             exclude={"augmentation", "stands_for"}

@@ -14,4 +14,12 @@ with job(snakemake.log):
         "train": ("training.batch_size", snakemake.resources.train_images),
         "fit": ("features.fit_images", snakemake.resources.fit_images),
     }
-    datasets.make(snakemake.wildcards.dataset, config, image, folder, Path(snakemake.params.data_dir), needed)
+    datasets.make(
+        snakemake.wildcards.dataset,
+        config,
+        image,
+        folder,
+        Path(snakemake.params.data_dir),
+        needed,
+        snakemake.resources.together,
+    )

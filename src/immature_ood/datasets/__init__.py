@@ -24,7 +24,7 @@ from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
 from types import MappingProxyType
-from typing import Protocol, cast
+from typing import Any, Protocol, cast
 
 import numpy as np
 
@@ -141,6 +141,7 @@ def make(
     folder: str | os.PathLike[str],
     data_dir: Path,
     needed: Mapping[str, tuple[str, int]] = MappingProxyType({}),
+    together: int = 1,
 ) -> None:
     """Writes folder/{train,fit,test}.npy and folder/manifest.json; equal inputs give equal bytes.
 
@@ -150,26 +151,22 @@ def make(
     repeated, what the source does not take as left_out, by reason. data_dir: where original files are, and go.
     units: for each image the number, by first appearance, of what it belongs to, of the kind that `unit` names; images
     of a split that have the same pixels share that of the first of them. hashes: a short one of each image's pixels.
-    needed: by split, the key of the study that says how many images it uses, and how many.
+    needed: by split, the key of the study that says how many images it uses, and how many. together: of how many units
+    groups are made, of fit and of test images.
     Raises StudyError if the source cannot give the images asked for, or if too few are left without those that are in
-    two splits, and StorageError if its files cannot be had.
+    two splits, or they are of too few units; and StorageError if its files cannot be had.
     """
     source = cast(Source, registry.load("datasets", config.source))
     given = _load(name, source, config, image, data_dir)
     splits = _without_repeats({split: _changed(given[split], config) for split in SPLITS})
     dropped = {split: len(given[split].pixels) - len(splits[split].pixels) for split in SPLITS}
-    for split, (key, count) in needed.items():
-        left = len(splits[split].pixels)
-        if left < count:
-            raise StudyError(
-                f"datasets.{name}.{split}: {dropped[split]:,} of {getattr(config, split):,} images are also in a later "
-                f"split and left out, {left:,} are left, but {key} is {count:,}; remove repeats, give more images "
-                "or lower it"
-            )
+    _check_left(name, config, splits, dropped, needed)
+    manifest = _manifest(name, config, image, source, splits, dropped)
+    _check_units(name, manifest, together)
     for split in SPLITS:
         with write_whole(Path(folder, f"{split}.npy")) as temporary:
             np.save(temporary, splits[split].pixels, allow_pickle=False)
-    write_json(Path(folder, "manifest.json"), _manifest(name, config, image, source, splits, dropped))
+    write_json(Path(folder, "manifest.json"), manifest)
 
 
 def _load(name: str, source: Source, config: DatasetConfig, image: ImageConfig, data_dir: Path) -> dict[str, Images]:
@@ -202,6 +199,33 @@ def _check_size(key: str, source: str, asked: int, images: Images) -> None:
         )
 
 
+def _check_left(
+    name: str,
+    config: DatasetConfig,
+    splits: Mapping[str, Images],
+    dropped: Mapping[str, int],
+    needed: Mapping[str, tuple[str, int]],
+) -> None:
+    for split, (key, count) in needed.items():
+        left = len(splits[split].pixels)
+        if left < count:
+            raise StudyError(
+                f"datasets.{name}.{split}: {dropped[split]:,} of {getattr(config, split):,} images are also in a later "
+                f"split and left out, {left:,} are left, but {key} is {count:,}; remove repeats, give more images "
+                "or lower it"
+            )
+
+
+def _check_units(name: str, manifest: Mapping[str, Any], together: int) -> None:
+    for split in ("fit", "test"):
+        units = len({*manifest["splits"][split]["units"]})
+        if 0 < units < together:
+            raise StudyError(
+                f"datasets.{name}.unit: the {split} images are of {units} units ({manifest['unit']}), but groups are of "
+                f"{together}; choose another unit, or lower features.batch_sizes"
+            )
+
+
 def _changed(images: Images, config: DatasetConfig) -> Images:
     """The images as the config asks for them: inverted, then stored as JPEG and read again."""
     pixels = 255 - images.pixels if config.inverted else images.pixels
@@ -229,7 +253,7 @@ def _manifest(
     source: Source,
     splits: Mapping[str, Images],
     dropped: Mapping[str, int],
-) -> dict[str, object]:
+) -> dict[str, Any]:
     unit, name_of = unit_of(config)
     formats = Counter(stored for images in splits.values() for stored in images.formats)
     through_pillow = () if config.jpeg_quality is None else ("pillow",)
