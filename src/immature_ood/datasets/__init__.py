@@ -221,8 +221,8 @@ def _check_units(name: str, manifest: Mapping[str, Any], together: int) -> None:
         units = len({*manifest["splits"][split]["units"]})
         if 0 < units < together:
             raise StudyError(
-                f"datasets.{name}.unit: the {split} images are of {units} units ({manifest['unit']}), but groups are of "
-                f"{together}; choose another unit, or lower features.batch_sizes"
+                f"datasets.{name}.unit: the {split} images are of {units} units ({manifest['unit']}), but groups are "
+                f"of {together}; choose another unit, or lower features.batch_sizes"
             )
 
 
