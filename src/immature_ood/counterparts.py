@@ -1,11 +1,14 @@
-"""What is set beside what if a study is compared with others (its `audits`), and why some cannot be. Plain Python."""
+"""What of a study is set beside what: of studies it is compared with (its `audits`), and of published tables.
+
+Plain Python, for the graph is built with it.
+"""
 
 from collections.abc import Iterator, Sequence
 
 from immature_ood.registry import did_you_mean
 from immature_ood.study import Study
 
-__all__ = ["audit_faults", "choice", "counterparts"]
+__all__ = ["audit_faults", "choice", "counterparts", "published_names"]
 
 
 def choice(study: Study, audited: Study) -> str:
@@ -22,6 +25,17 @@ def counterparts(audited: Study) -> dict[str, str]:
     """What each data set of a study is called in the one that it is compared with, where it is called otherwise."""
     names = {name: audited.stands_for(name) for name in audited.real_datasets}
     return {name: other for name, other in names.items() if name != other}
+
+
+def published_names(study: Study) -> dict[str, str]:
+    """What published tables call each data set: its source, or that of the set that it stands for.
+
+    >>> faces = {"source": "folder", "path": "faces", "stands_for": "celeba"}
+    >>> published_names(Study(name="s", datasets={"mine": faces, "digits": {}}, epochs=[1]))
+    {'mine': 'celeba', 'digits': 'digits'}
+    """
+    others = {name: study.stands_for(name) for name in study.real_datasets}
+    return {name: study.datasets[other].source if other in study.datasets else other for name, other in others.items()}
 
 
 def audit_faults(study: Study, audits: Sequence[tuple[str, Study]]) -> list[str]:

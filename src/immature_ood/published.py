@@ -13,7 +13,7 @@ __all__ = ["PUBLISHED_COLUMNS", "published_table"]
 
 PUBLISHED_COLUMNS = (
     *("metric", "id_dataset", "ood_dataset", "model", "seed", "epoch", "batch_size", "detector"),
-    *("ours", "ours_low", "ours_high", "published", "difference", "inside", "source"),
+    *("ours", "ours_low", "ours_high", "seeds", "seeds_lowest", "seeds_highest", "published", "difference", "source"),
 )
 AUTHORS = "authors' repository history, with the released code's choices"
 
@@ -24,14 +24,17 @@ def published_table(
     """One row a number that is in both, columns PUBLISHED_COLUMNS; empty if there is none.
 
     auroc, overlap: what evaluation.auroc_table and overlap.overlap_table give, the latter for bits/dim.
-    sources: of each data set of the study, by name. reference: the folder of published numbers.
+    sources: what published tables call each data set of the study, by name. reference: the folder of published numbers.
 
-    inside: whether the published number lies in our interval; empty where we have none (bits/dim). Baselines were
-    published of fully trained models: they stand beside our last epoch.
+    ours_low, ours_high: how far test images alone could move our number (empty for bits/dim), not another seed;
+    seeds_lowest, seeds_highest: our numbers of all seeds. The published ones are of one model each, of unknown seed, so
+    that no interval here says whether two numbers agree. Baselines were published of fully trained models: they stand
+    beside our last epoch.
     """
-    ours = pd.concat([_our_auroc(auroc), *([] if overlap is None else [_our_bits(overlap)])]).assign(
+    ours = pd.concat([_our_auroc(auroc), *([] if overlap is None else [_our_bits(overlap)])], ignore_index=True).assign(
         id=lambda table: table["id_dataset"].map(sources), ood=lambda table: table["ood_dataset"].map(sources)
     )
+    ours = ours.join(_seeds(ours))
     at_epoch = ["metric", "id", "ood", "epoch", "batch_size", "detector"]
     last = ours[ours["epoch"] == ours["epoch"].max()]
     found = pd.concat(
@@ -41,10 +44,15 @@ def published_table(
             last.merge(_baselines(reference), on=[key for key in at_epoch if key != "epoch"]),
         ]
     )
-    inside = (found["ours_low"] <= found["published"]) & (found["published"] <= found["ours_high"])
-    found["inside"] = np.where(found["ours_low"].notna(), inside.astype(object), None)
     found["difference"] = found["ours"] - found["published"]
     return found[[*PUBLISHED_COLUMNS]].sort_values([*PUBLISHED_COLUMNS[:8]], ignore_index=True)
+
+
+def _seeds(ours: pd.DataFrame) -> pd.DataFrame:
+    """How many seeds a number of ours was found under, and its lowest and highest value, row by row."""
+    of_seeds = ours.groupby([key for key in PUBLISHED_COLUMNS[:8] if key != "seed"])["ours"]
+    columns = {"seeds": "count", "seeds_lowest": "min", "seeds_highest": "max"}
+    return pd.DataFrame({column: of_seeds.transform(statistic) for column, statistic in columns.items()})
 
 
 def _our_auroc(auroc: pd.DataFrame) -> pd.DataFrame:

@@ -19,7 +19,12 @@ os.environ.update(
 from snakemake.exceptions import WorkflowError
 
 from immature_ood.config_file import read_config
-from immature_ood.counterparts import audit_faults, choice, counterparts
+from immature_ood.counterparts import (
+    audit_faults,
+    choice,
+    counterparts,
+    published_names,
+)
 from immature_ood.datasets import folder
 from immature_ood.planning import faults_of_threads, plan, results_folders
 from immature_ood.provenance import source_hashes

@@ -246,7 +246,7 @@ rule published:
     conda:
         "../../envs/analysis.yaml"
     params:
-        names={name: study.datasets[name].source for name in study.real_datasets},
+        names=published_names(study),
         source=sources("published.py"),
     script:
         "../scripts/published.py"
