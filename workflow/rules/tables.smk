@@ -143,6 +143,7 @@ rule summary:
     input:
         auroc=expand(f"{TABLE}/auroc_{{id}}.csv", id=study.id_datasets),
         immature=f"{TABLE}/immature.csv",
+        means=f"{TABLE}/means.csv",
         manifests=expand(f"{DATA}/manifest.json", dataset=study.real_datasets),
     output:
         auroc=f"{TABLE}/auroc.csv",
