@@ -9,7 +9,7 @@ images is in part the same for all models: a hard block is hard in every pair an
 import numpy as np
 from scipy.special import ndtr
 
-from immature_ood.evaluation import Estimate
+from immature_ood.intervals import Estimate
 from immature_ood.means import Term, combined, mean_of_new_sets, mean_of_these_pairs, term
 
 LEVEL, ID_EFFECT, OOD_EFFECT, PAIR_EFFECT = 1.0, 0.5, 0.5, 0.3  # the distances' mean, and deviations about it

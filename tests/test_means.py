@@ -95,6 +95,20 @@ def test_where_all_pairs_are_separated_there_is_no_interval():
     assert np.isfinite(mean_of_these_pairs([apart, near]).low)
 
 
+@pytest.mark.parametrize("units", [9, 10])
+def test_of_few_units_there_is_no_interval(units):
+    scores = normal(0), normal(1, shift=1.0)
+    found = mean_of_these_pairs([term(("a", "b"), 0, scores, (alone(40), alone(40) % units))])
+    assert np.isfinite(found.low) == (units == 10)
+
+
+def test_the_minimum_may_be_left_out():
+    scores, units = (normal(0), normal(1, shift=1.0)), (alone(40), alone(40))
+    found = term(("a", "b"), 0, scores, units, drop_minimum=True)
+    kept = [np.sort(side)[1:] for side in scores]
+    assert found.value == term(("a", "b"), 0, tuple(kept), (alone(39), alone(39))).value
+
+
 def all_pairs(sets):
     return [(one, other) for one in sets for other in sets if one != other]
 
@@ -170,7 +184,7 @@ def test_a_set_that_stands_for_another_shares_its_images():
 
 def test_the_summary_says_what_its_intervals_are_for():
     text = means_summary(means_table(study(), {}, CONFIG))
-    assert "6 pairs of 3 sets, 1 seed (for the models that were trained: other seeds are not covered)" in text
+    assert "over 6 pairs of 3 sets;\n1 seed, for the models that were trained: other seeds are not covered." in text
     assert "with fewer than 5 ID or OOD sets nothing is said of new ones" in text
     assert "likelihood, glow, b=1: " in text
     assert "(epoch 1)" in text

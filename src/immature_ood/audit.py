@@ -14,7 +14,8 @@ import numpy as np
 import pandas as pd
 from tabulate import tabulate
 
-from immature_ood.evaluation import auroc, auroc_difference, verdict
+from immature_ood.evaluation import VERDICTS, verdict
+from immature_ood.intervals import Pair, Units, compare
 from immature_ood.means import BOUNDS, NO_NEW_SETS, ONE_SEED, Term, bounds, combined, interval, sets, term
 from immature_ood.provenance import CheckpointId
 from immature_ood.scores import Scores
@@ -26,7 +27,6 @@ AUDIT_COLUMNS = (
     *("choice", "id_dataset", "ood_dataset", "model", "seed", "epoch", "batch_size", "detector"),
     *("auroc", "auroc_changed", "difference", "difference_low", "difference_high", "verdict"),
 )
-VERDICTS = ("better", "equivalent", "worse", "undecided")
 OF_A_MEAN = ("choice", "model", "detector", "batch_size")
 SUMMARY_COLUMNS = (
     *OF_A_MEAN,
@@ -39,7 +39,6 @@ HEADERS = (
 )
 Names = Mapping[str, str]
 NOTHING: Names = MappingProxyType({})
-Pair = tuple[np.ndarray, np.ndarray]  # of the ID test groups, and of the OOD ones
 
 
 # What is set beside what ----------------------------------------------------------------------------------------------
@@ -62,9 +61,10 @@ class Comparison:
     changed: Pair
     units: Pair
 
-    def terms(self) -> tuple[Term, Term]:
+    def terms(self, drop_minimum: bool) -> tuple[Term, Term]:
         """What the pair adds to a mean, without the choice and with it."""
-        without, changed = (term(self.pair, self.seed, scores, self.units) for scores in (self.without, self.changed))
+        both = (self.without, self.changed)
+        without, changed = (term(self.pair, self.seed, scores, self.units, drop_minimum) for scores in both)
         return without, changed
 
 
@@ -129,16 +129,17 @@ def audit_rows(choice: str, comparisons: Iterable[Comparison], config: Evaluatio
 
 
 def _row(one: Comparison, config: EvaluationConfig) -> dict[str, object]:
-    difference = auroc_difference(one.changed, one.without, config)
+    found = compare(one.changed, one.without, config, Units.numbered(*one.units))
+    difference, aurocs = found.estimate(config.confidence), (found.first.value, found.second.value)
     return {
         **dict(zip(("id_dataset", "ood_dataset"), one.pair, strict=True)),
         **{name: getattr(one, name) for name in ("model", "seed", "epoch", "batch_size", "detector")},
-        "auroc": auroc(*one.without),
-        "auroc_changed": auroc(*one.changed),
+        "auroc": aurocs[1],
+        "auroc_changed": aurocs[0],
         "difference": difference.value,
         "difference_low": difference.low,
         "difference_high": difference.high,
-        "verdict": verdict(difference, config.margin),
+        "verdict": verdict(difference, config.margin, aurocs),
     }
 
 
@@ -177,7 +178,7 @@ def _groups(comparisons: Mapping[str, Sequence[Comparison]]) -> dict[tuple[objec
 def _means(comparisons: Iterable[Comparison], config: EvaluationConfig) -> dict[str, object]:
     by_pair: dict[tuple[tuple[str, str], int], dict[int, tuple[Term, Term]]] = {}
     for one in comparisons:
-        by_pair.setdefault((one.pair, one.seed), {})[one.epoch] = one.terms()
+        by_pair.setdefault((one.pair, one.seed), {})[one.epoch] = one.terms(config.drop_minimum)
     moves, claims = map(_move, by_pair.values()), list(map(_claims, by_pair.values()))
     before, after = (float(np.mean([claim.value for claim in side])) for side in zip(*claims, strict=True))
     moved = bounds("claim_difference", [combined((-1, 1), both) for both in claims], config.confidence)

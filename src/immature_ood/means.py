@@ -30,8 +30,9 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from immature_ood.delong import components
-from immature_ood.evaluation import Estimate
+from immature_ood.evaluation import SATURATED
+from immature_ood.intervals import FEWEST_UNITS, Estimate
+from immature_ood.metrics import auroc_influence
 from immature_ood.scores import Scores
 from immature_ood.study import EvaluationConfig
 
@@ -54,7 +55,6 @@ __all__ = [
 ]
 
 FEWEST_SETS = 5  # ID sets, and OOD sets, below which nothing is said of new ones
-SATURATED = 0.98  # an AUROC from which on there is nothing left to gain
 NO_NEW_SETS = f"with fewer than {FEWEST_SETS} ID or OOD sets nothing is said of new ones"
 ONE_SEED = "for the models that were trained: other seeds are not covered"
 BOUNDS = ("", "_pairs_low", "_pairs_high", "_sets_low", "_sets_high")
@@ -63,6 +63,8 @@ MEANS_COLUMNS = (
     *(f"auroc{bound}" for bound in BOUNDS),
     *("last_epoch", *(f"difference{bound}" for bound in BOUNDS)),
 )
+
+Both = tuple[np.ndarray, np.ndarray]  # of ID (n,), and of OOD (m,)
 
 # What is averaged -----------------------------------------------------------------------------------------------------
 
@@ -83,22 +85,20 @@ class Term:
     separated: bool
 
 
-def term(
-    pair: tuple[str, str], seed: int, scores: tuple[np.ndarray, np.ndarray], units: tuple[np.ndarray, np.ndarray]
-) -> Term:
-    """The AUROC of a pair under one seed; of each argument but the seed, ID comes first and OOD second.
+def term(pair: tuple[str, str], seed: int, scores: Both, units: Both, drop_minimum: bool = False) -> Term:
+    """The AUROC of a pair under one seed; of pair, scores and units, ID comes first and OOD second.
 
     scores: (n,), (m,), higher = more OOD. units: (n,), (m,) integers; groups with the same number are not independent
-    of one another. Raises ValueError as delong.components does.
+    of one another. drop_minimum, errors: as of metrics.auroc_influence.
 
     >>> found = term(("a", "b"), 0, (np.array([1.0, 2.0]), np.array([2.0, 3.0])), (np.arange(2), np.zeros(2, int)))
     >>> found.value, found.of_units["a"].tolist(), found.of_units["b"].tolist()
     (0.875, [0.0625, -0.0625], [0.0])
     """
-    found = components(*scores)
+    found = auroc_influence(*scores, drop_minimum)
     contributions = found.of_id, found.of_ood
     of_units = [{name: _by_unit(*both)} for name, *both in zip(pair, contributions, units, strict=True)]
-    return Term(pair, seed, found.auroc, _added(of_units, (1, 1)), not any(map(np.any, contributions)))
+    return Term(pair, seed, found.value, _added(of_units, (1, 1)), not any(map(np.any, contributions)))
 
 
 def _by_unit(contributions: np.ndarray, units: np.ndarray) -> np.ndarray:
@@ -135,12 +135,14 @@ def _added(of_units: Iterable[Mapping[str, np.ndarray]], weights: Sequence[float
 def mean_of_these_pairs(terms: Sequence[Term], confidence: float = 0.95) -> Estimate:
     """The mean of the terms, each pair under the same seeds: for these data sets, other test units and other seeds.
 
-    No interval (NaN) if all pairs are separated. Of the same scores twice, the difference is exactly 0: [0, 0].
+    No interval (NaN) if all pairs are separated, or a set has fewer than FEWEST_UNITS. Of the same scores twice, the
+    difference is exactly 0: [0, 0].
     """
     value = float(np.mean([one.value for one in terms]))
     parts = [*_of_tests(terms), *_of_seeds(terms)]
     variance = sum(part for part, _ in parts)
-    if all(one.separated for one in terms):
+    few = any(len(values) < FEWEST_UNITS for one in terms for values in one.of_units.values())
+    if few or all(one.separated for one in terms):
         return Estimate(value, math.nan, math.nan)
     freedom = variance**2 / sum(part**2 / df for part, df in parts) if variance else 1.0
     return _interval(value, math.sqrt(variance), freedom, confidence)
@@ -220,7 +222,7 @@ def means_table(scores: Iterable[Scores], names: Mapping[str, str], config: Eval
     images and seeds a data set shares, where it is called otherwise.
     """
     found: dict[tuple[str, str, int, int], Terms] = {}
-    for key, place, one in (each for checkpoint in scores for each in _terms(checkpoint, names)):
+    for key, place, one in (each for checkpoint in scores for each in _terms(checkpoint, names, config)):
         found.setdefault(key, {})[place] = one
     last = {key[:3]: key for key in sorted(found)}
     rows = [_row(key, terms, last[key[:3]], found[last[key[:3]]], config) for key, terms in sorted(found.items())]
@@ -228,7 +230,7 @@ def means_table(scores: Iterable[Scores], names: Mapping[str, str], config: Eval
 
 
 def _terms(
-    scores: Scores, names: Mapping[str, str]
+    scores: Scores, names: Mapping[str, str], config: EvaluationConfig
 ) -> Iterator[tuple[tuple[str, str, int, int], tuple[str, str, int], Term]]:
     checkpoint = scores.checkpoint
     own = checkpoint.id_dataset
@@ -238,7 +240,7 @@ def _terms(
             of_pair = scores.of(detector, b, own), scores.of(detector, b, dataset)
             units = scores.units_of(b, own), scores.units_of(b, dataset)
             key, place = (checkpoint.model, detector, b, checkpoint.epoch), (own, dataset, checkpoint.seed)
-            yield key, place, term(pair, checkpoint.seed, of_pair, units)
+            yield key, place, term(pair, checkpoint.seed, of_pair, units, config.drop_minimum)
 
 
 def _row(
@@ -273,10 +275,11 @@ def means_summary(table: pd.DataFrame) -> str:
 
 
 def _headings(row: Mapping[str, Any]) -> list[str]:
-    seeds = f"{row['seeds']} seeds" if row["seeds"] > 1 else f"1 seed ({ONE_SEED})"
+    seeds = f"{row['seeds']} seeds" if row["seeds"] > 1 else f"1 seed, {ONE_SEED}"
     new = NO_NEW_SETS if math.isnan(row["difference_sets_low"]) else "then, after 'new', for data sets such as these"
     return [
-        f"Mean AUROC at the first trained epoch − at the last: {row['pairs']} pairs of {row['sets']} sets, {seeds}.",
+        f"Mean AUROC at the first trained epoch − at the last, over {row['pairs']} pairs of {row['sets']} sets;",
+        f"{seeds}.",
         f"The intervals are for these data sets; {new}.",
     ]
 
