@@ -10,7 +10,7 @@ from immature_ood.provenance import CheckpointId
 from immature_ood.scores import ScoreKey, Scores
 from immature_ood.study import EvaluationConfig
 
-CONFIG = EvaluationConfig(resamples=200)
+CONFIG = EvaluationConfig()
 SETS = ("digits", "photos", "glyphs")
 
 

@@ -105,7 +105,7 @@ def overlap_tables(*args, **kwargs):
     keys = ["id_dataset", "ood_dataset", "model", "seed", "epoch"]
     mean = auroc.query("id_dataset != ood_dataset").groupby(keys)["auroc"].mean().reset_index()
     overlap = mean.assign(overlap=1 - mean["auroc"], bandwidth="scott").drop(columns="auroc")
-    return overlap, auroc, correlation_table(overlap, auroc, EvaluationConfig(resamples=50))
+    return overlap, auroc, correlation_table(overlap, auroc, EvaluationConfig())
 
 
 def layer_table(layers, id_datasets=("digits",), ood_datasets=("photos", "glyphs"), epochs=EPOCHS, seeds=(0,)):

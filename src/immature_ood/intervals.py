@@ -22,7 +22,7 @@ squared distances with the correlation of the influences (MOVER: Zou and Donner 
 separation; and ± t √(variance of the difference of influences) (DeLong et al. 1988), which holds where the two are so
 correlated that MOVER's distances cancel.
 
-How often these intervals hold the truth: tests/coverage.py, with its figures in docs/coverage.md.
+How often these intervals hold the truth: tests/coverage_intervals.py, with its figures in docs/coverage-intervals.md.
 """
 
 import math

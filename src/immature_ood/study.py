@@ -219,9 +219,7 @@ class FeatureConfig(Config):
 class EvaluationConfig(Config):
     """Intervals and the test of the claim."""
 
-    resamples: Positive = 1000
     confidence: Annotated[Real, Field(gt=0, lt=1)] = 0.95
-    seed: NonNegative = 0
     margin: Annotated[Real, Field(ge=0)] = 0.02  # AUROC differences within it are equivalent
     drop_minimum: bool = False  # AUROC without each set's smallest score: the paper's released code
 

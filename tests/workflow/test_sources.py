@@ -52,7 +52,6 @@ def test_from_every_source_to_the_table(project, published, image, sets):
         "training": {"batch_size": 20},
         "samples": 1,
         "features": {"fit_images": 20, "test_images": 20},
-        "evaluation": {"resamples": 20},
     }
     (project / "study.yaml").write_text(yaml.safe_dump(study))
     results = project / "results/sources"

@@ -118,7 +118,7 @@ def test_a_later_epoch_retrains_nothing_before_it(project):
 @pytest.mark.parametrize(
     ("option", "first", "untouched"),
     [
-        ("evaluation={'resamples': 200}", "evaluate", {"train", "extract", "fit", "score"}),
+        ("evaluation={'confidence': 0.9}", "evaluate", {"train", "extract", "fit", "score"}),
         ("detectors=[likelihood]", "fit", {"train", "extract", "download"}),
         ("training={'batch_size': 16}", "train", {"download"}),
     ],
