@@ -1,13 +1,13 @@
 """How often the intervals of one comparison hold the truth, by simulation.
 
-`python tests/coverage_intervals.py` prints the tables of docs/coverage-intervals.md; given the path of another
-evaluation.py (with `evaluate` and `auroc_difference`; of an older commit, say), it sets that one's coverage beside.
-Nothing here is a test; test_intervals.py asserts what the document says.
+`python tests/coverage_intervals.py` prints the tables of docs/coverage-intervals.md. Nothing here is a test;
+test_intervals.py asserts what the document says.
 """
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cache
+from itertools import pairwise, product
 
 import numpy as np
 from scipy import optimize, stats
@@ -126,3 +126,48 @@ def _held(estimate, truth: float) -> tuple[bool, float, bool]:
 
 def _called(function, *arguments, units):
     return function(*arguments, CONFIG, units) if units else function(*arguments, CONFIG)
+
+
+# The document ---------------------------------------------------------------------------------------------------------
+
+
+def metrics_tables(repeats, evaluate=intervals.evaluate):
+    """Of one metric, each group its own unit: the coverage, and in brackets the mean width."""
+    for groups, shape in product((100, 500), SHAPES.values()):
+        print(f"\n{shape.name}, n = m = {groups}\n\n| AUROC | {' | '.join(METRICS)} |\n|---|---|---|---|")
+        for auroc in AUROCS:
+            found = single(shape, auroc, Setting(groups), repeats, evaluate)
+            print(f"| {auroc} | {' | '.join(map(_cell, found.values()))} |", flush=True)
+
+
+def paired_tables(repeats, auroc_difference=intervals.auroc_difference):
+    """Of paired differences of normal scores that correlate."""
+    correlations = (0.0, 0.5, 0.9)
+    for groups in (100, 500):
+        print(f"\nn = m = {groups}\n\n| AUROCs | {' | '.join(map(str, correlations))} |\n|---|---|---|---|")
+        for aurocs in [*zip(AUROCS, AUROCS, strict=True), *pairwise(AUROCS)]:
+            rows = (
+                paired(SHAPES["normal"], aurocs, correlation, Setting(groups), repeats, auroc_difference)
+                for correlation in correlations
+            )
+            print(f"| {aurocs[0]}, {aurocs[1]} | {' | '.join(map(_cell, rows))} |", flush=True)
+
+
+def units_tables(repeats):
+    """Of normal scores of 500 groups in unequal units."""
+    for units, within in product((15, 77), (0.1, 0.5)):
+        print(f"\n{units} units, correlation {within}\n\n| AUROC | {' | '.join(METRICS)} |\n|---|---|---|---|")
+        for auroc in AUROCS:
+            found = single(SHAPES["normal"], auroc, Setting(500, units, within), repeats)
+            print(f"| {auroc} | {' | '.join(map(_cell, found.values()))} |", flush=True)
+
+
+def _cell(found):
+    held, width, _ = found
+    return f"{held:.3f} [{width:.4f}]"
+
+
+if __name__ == "__main__":
+    metrics_tables(1500)
+    paired_tables(600)
+    units_tables(600)

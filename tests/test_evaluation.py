@@ -227,10 +227,9 @@ def test_the_summary_counts_verdicts_the_untrained_apart_and_pairs_with_one_verd
         | {("astronomy", *key): "undecided" if key == (1, 2) else "equivalent" for key in seeds_and_epochs}
     )
     assert immature_summary(claim).splitlines()[1:] == [
-        "                                      better    equivalent    worse    undecided    saturated  alike",
-        "  typicality, glow, b=1                    4             3        0            1            4  "
-        "2 of 3: 1 better, 1 saturated",
-        "  typicality, glow, b=1, untrained         0             0        2            0            0",
+        "                            better equivalent      worse  undecided  saturated  alike",
+        "  typicality, glow, b=1          4          3          0          1          4  2 of 3: 1 better, 1 saturated",
+        "    untrained                    0          0          2          0          0",
         "  saturated: both AUROCs are 0.98 or more, which says nothing of training.",
         "  alike: pairs with one verdict in every seed (2) and trained epoch before the last (2).",
     ]

@@ -184,9 +184,9 @@ def test_summary_for_the_terminal():
         "Calibration (ID test against ID fit set): AUROC 0.480 to 0.560, 5 of 6 intervals hold 0.5.\n"
         "\n"
         "AUROC of each epoch against the last epoch, over pairs and seeds, corrected for how many (Holm):\n"
-        "                                          better    equivalent    worse    undecided    saturated  alike\n"
-        "  gradient_norms, glow, b=1                    1             1        0            0            0  0 of 1\n"
-        "  gradient_norms, glow, b=1, untrained         0             0        1            0            0\n"
+        "                                better equivalent      worse  undecided  saturated  alike\n"
+        "  gradient_norms, glow, b=1          1          1          0          0          0  0 of 1\n"
+        "    untrained                        0          0          1          0          0\n"
         "  saturated: both AUROCs are 0.98 or more, which says nothing of training.\n"
         "  alike: pairs with one verdict in every seed (1) and trained epoch before the last (2).\n"
     )

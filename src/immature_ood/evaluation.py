@@ -5,12 +5,11 @@ measured on, the model and the fitted detector held fixed; the spread over seeds
 training.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby
 
 import numpy as np
 import pandas as pd
-from tabulate import tabulate
 
 from immature_ood.detectors import Fitted
 from immature_ood.detectors.gradient_norms import GradientNorms
@@ -203,22 +202,29 @@ def immature_summary(table: pd.DataFrame) -> str:
         return "One epoch only: nothing to set against the last epoch."
     by_detector = table.groupby(["model", "detector", "batch_size"])
     rows = [row for key, group in by_detector for row in _summary_rows(key, group)]
-    lines = tabulate(rows, ["", *VERDICTS, "alike"], tablefmt="plain", colalign=["left", *["right"] * 5, "left"])
     seeds, epochs = table["seed"].nunique(), table["epoch"][table["epoch"] >= 1].nunique()
     notes = [
         f"saturated: both AUROCs are {SATURATED} or more, which says nothing of training.",
         f"alike: pairs with one verdict in every seed ({seeds}) and trained epoch before the last ({epochs}).",
     ]
-    return "\n".join([SUMMARY_TITLE, *(f"  {line}".rstrip() for line in [*lines.splitlines(), *notes])])
+    return "\n".join([SUMMARY_TITLE, *(f"  {line}".rstrip() for line in [*_aligned(rows), *notes])])
 
 
-def _summary_rows(key: tuple[str, str, int], rows: pd.DataFrame) -> Iterable[list[object]]:
+def _summary_rows(key: tuple[str, str, int], rows: pd.DataFrame) -> Iterable[tuple[str, list[int], str]]:
     model, detector, b = key
     trained, untrained = rows[rows["epoch"] >= 1], rows[rows["epoch"] == 0]
     if len(trained):
-        yield [f"{detector}, {model}, b={b}", *_counts(trained["corrected"]), _alike(trained)]
+        yield f"{detector}, {model}, b={b}", _counts(trained["corrected"]), _alike(trained)
     if len(untrained):
-        yield [f"{detector}, {model}, b={b}, untrained", *_counts(untrained["corrected"]), ""]
+        yield "  untrained", _counts(untrained["corrected"]), ""
+
+
+def _aligned(rows: Sequence[tuple[str, list[int], str]]) -> list[str]:
+    """A header, and a line a row: its name, the counts of VERDICTS, and words."""
+    names = max(len(name) for name, *_ in rows)
+    header = " " * names + "".join(f"{word:>11}" for word in VERDICTS) + "  alike"
+    lines = (f"{name:<{names}}{''.join(f'{count:>11}' for count in counts)}  {words}" for name, counts, words in rows)
+    return [header, *lines]
 
 
 def _counts(verdicts: pd.Series) -> list[int]:
