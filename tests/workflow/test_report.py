@@ -4,7 +4,10 @@ import ast
 import base64
 import io
 import re
+import shutil
 import socket
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -41,6 +44,21 @@ def report(project):
     path = project / "results/smoke/report.html"
     snakemake(project, "--report", path.relative_to(project))
     return path
+
+
+@pytest.mark.slow
+def test_make_run_ends_with_the_summary_and_the_report_in_a_folder_with_spaces(project, monkeypatch):
+    """The environment is that of the tests: Snakemake cannot use one whose path has a space."""
+    for file in ("Makefile", "pyproject.toml", "constraints.txt"):
+        shutil.copy(ROOT / file, project)
+    shutil.copy(project / "studies/smoke.yaml", project / "my smoke.yaml")
+    (project / "results/smoke/report.html").unlink(missing_ok=True)
+    monkeypatch.setenv("PYTHONPATH", str(project / "src"))
+    goal = ["run", "CORES=2", "STUDY=my smoke.yaml", f"VENV={sys.prefix}", "-o", f"{sys.prefix}/installed"]
+    done = subprocess.run(["make", *goal], cwd=project, capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "AUROC of gradient_norms, glow" in done.stdout
+    assert (project / done.stdout.split()[-1]).stat().st_size > 1_000_000
 
 
 def test_the_report_is_one_file(report):
