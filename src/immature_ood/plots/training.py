@@ -8,6 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from immature_ood.evaluation import SPIKE
 from immature_ood.plots.rows import across_seeds, of_id_dataset, once, one_model
 from immature_ood.plots.style import leave_empty, legend, panels, styled, title, zero_and_log
 
@@ -19,8 +20,7 @@ CURVES: dict[str, dict[str, Any]] = {
     "fit_bits_per_dim": {"color": "#0072B2", "linestyle": "-"},
 }
 KEPT: dict[str, Any] = {"color": "#0072B2", "linestyle": "", "marker": "o"}
-SPIKE: dict[str, Any] = {"color": "#D55E00", "linestyle": "", "marker": "x", "markersize": 6, "zorder": 3}
-EXCESS = 0.1  # bits/dim above an earlier epoch, from which on a checkpoint counts as kept in a spike
+CROSS: dict[str, Any] = {"color": "#D55E00", "linestyle": "", "marker": "x", "markersize": 6, "zorder": 3}
 
 
 @styled
@@ -28,8 +28,8 @@ def bits_per_dim_by_epoch(log: pd.DataFrame, table: pd.DataFrame) -> Figure:
     """Bits per dimension of the training and of the held-out fit images against epoch; a panel for each ID data set.
 
     log: one row an (id_dataset, model, seed, epoch), with train_bits_per_dim (NaN at epoch 0) and fit_bits_per_dim.
-    table: the table of AUROCs, whose epochs are the kept ones and marked here. Both of one model. Where its column
-        excess_bits_per_dim says that a checkpoint was kept in a spike, its own value is crossed.
+    table: the table of AUROCs, whose epochs are the kept ones and marked here. Both of one model. A checkpoint
+        whose excess_bits_per_dim is above evaluation.SPIKE is crossed at its own value.
     """
     id_datasets = once(one_model(log)["id_dataset"])
     rows = math.ceil(len(id_datasets) / MOST_COLUMNS)
@@ -38,7 +38,7 @@ def bits_per_dim_by_epoch(log: pd.DataFrame, table: pd.DataFrame) -> Figure:
     for id_dataset, panel in zip(id_datasets, axes.flat, strict=False):
         _panel(panel, of_id_dataset(log, id_dataset), kept)
         crossed = spikes[spikes["id_dataset"] == id_dataset]
-        panel.plot(crossed["epoch"], crossed["fit_bits_per_dim"], **SPIKE, label="_spike")
+        panel.plot(crossed["epoch"], crossed["fit_bits_per_dim"], **CROSS, label="_spike")
         panel.set_title(f"ID {id_dataset}")
     for place in range(len(id_datasets), axes.size):
         leave_empty(axes, place)
@@ -47,16 +47,15 @@ def bits_per_dim_by_epoch(log: pd.DataFrame, table: pd.DataFrame) -> Figure:
         panel.set_ylabel("bits per dimension")
     title(figure, "How well the models fit: training and held-out images of the ID set")
     handles = _handles(several_seeds=log["seed"].nunique() > 1)
-    crosses = [Line2D([], [], **SPIKE, label="kept in a spike of the loss")] if len(spikes) else []
+    crosses = [Line2D([], [], **CROSS, label="in a spike or past its best")] if len(spikes) else []
     legend(figure, [*handles, *crosses], "training epoch")
     return figure
 
 
 def _in_spikes(log: pd.DataFrame, table: pd.DataFrame) -> pd.DataFrame:
-    """The rows of the log of checkpoints that were kept in a spike."""
+    """The rows of the log of the checkpoints that were kept in a spike, or past their best."""
     key = ["id_dataset", "seed", "epoch"]
-    spikes = table[table.get("excess_bits_per_dim", pd.Series(0.0, table.index)) > EXCESS]
-    return log.merge(spikes[key].drop_duplicates(), on=key)
+    return log.merge(table.loc[table["excess_bits_per_dim"] > SPIKE, key].drop_duplicates(), on=key)
 
 
 def _panel(axes: Axes, rows: pd.DataFrame, kept: list[int]) -> None:
