@@ -38,7 +38,7 @@ from immature_ood.study import EvaluationConfig
 
 __all__ = ["FEWEST_UNITS", "Difference", "Estimate", "Pair", "Units", "auroc_difference", "compare", "evaluate"]
 
-FEWEST_UNITS = 10  # of ID or OOD, below which there is no interval: with fewer, coverage fell below .93
+FEWEST_UNITS = 10  # of ID or OOD, below which an interval says next to nothing: docs/coverage-intervals.md
 FAR = 1e3  # a quantile beyond which a p-value is 0
 Pair = tuple[np.ndarray, np.ndarray]  # of ID (n,) and of OOD (m,)
 
