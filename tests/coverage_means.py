@@ -10,7 +10,8 @@ import numpy as np
 from scipy.special import ndtr
 
 from immature_ood.intervals import Estimate
-from immature_ood.means import Term, combined, mean_of_new_sets, mean_of_these_pairs, term
+from immature_ood.means import Term, combined, jackknife, mean_of_new_sets, mean_of_these_pairs, term
+from immature_ood.overlap import spearman
 
 LEVEL, ID_EFFECT, OOD_EFFECT, PAIR_EFFECT = 1.0, 0.5, 0.5, 0.3  # the distances' mean, and deviations about it
 MODEL_EFFECT, SEED_EFFECT = 0.3, 0.15  # deviations of an ID set's model, and of a pair under it
@@ -119,6 +120,47 @@ def _term_of(value, pair=("", "")):
     return Term(pair, 0, value, {}, separated=False)
 
 
+# Deviation of a pair's slope, dependence of AUROC on the overlap of pairs, and noise of each epoch.
+CORRELATIONS = {"moderate": (0.1, 0.5, 0.3), "near -1": (0.1, 1.0, 0.1)}
+
+
+def epochs_of_pairs(generator, sets, kind, epochs=5):
+    """The pairs; overlap and AUROC (pairs, epochs), of which one rises and the other falls on average."""
+    slope_deviation, dependence, noise = CORRELATIONS[kind]
+    pairs = [(one, other) for one, other in np.ndindex(sets, sets) if one != other]
+    one, other = np.array(pairs).T
+    of_sets = generator.normal(size=(4, sets))
+    base = of_sets[0][one] + of_sets[1][other] + 0.5 * generator.normal(size=len(pairs))
+    slope = -0.25 + slope_deviation * (of_sets[2][one] + of_sets[2][other])
+    time = np.arange(epochs) - (epochs - 1) / 2
+    overlap = 0.5 * base[:, None] + 0.3 * time + noise * generator.normal(size=(len(pairs), epochs))
+    level = 0.5 * of_sets[3][other] - dependence * base
+    return pairs, overlap, level[:, None] + slope[:, None] * time + noise * generator.normal(size=overlap.shape)
+
+
+def correlations(overlap, auroc):
+    """Spearman's, of all rows together, and of each pair (pairs,)."""
+    pooled = spearman(np.stack([overlap.ravel(), auroc.ravel()], axis=1))
+    return pooled, np.array([spearman(np.stack(rows, axis=1)) for rows in zip(overlap, auroc, strict=True)])
+
+
+def coverage_of_correlations(sets, kind, repetitions):
+    """By the jackknife over sets: of all rows together, and of the mean over pairs, for which no interval is given."""
+    generator = np.random.default_rng(sets)
+    many = [correlations(*epochs_of_pairs(generator, 40, kind)[1:]) for _ in range(20)]
+    true = np.mean([pooled for pooled, _ in many]), np.mean([within for _, within in many])
+    hits = []
+    for _ in range(repetitions):
+        pairs, overlap, auroc = epochs_of_pairs(generator, sets, kind)
+        within = correlations(overlap, auroc)[1]
+        statistics = (
+            lambda kept, x=overlap, y=auroc: spearman(np.stack([x[kept].ravel(), y[kept].ravel()], axis=1)),
+            lambda kept, each=within: float(each[kept].mean()),
+        )
+        hits.append([holds(jackknife(pairs, one), value) for one, value in zip(statistics, true, strict=True)])
+    return dict(zip(("pairs and epochs", "within a pair"), np.mean(hits, axis=0).tolist(), strict=True))
+
+
 def _percent(value):
     return "–" if np.isnan(value) else f"{value:.3f}".removeprefix("0")
 
@@ -130,6 +172,8 @@ def main():
         for sets, seeds in CELLS:
             found = coverage(sets, seeds, 600 if sets < 9 else 200, change)
             print(f"| {sets} | {seeds} | {' | '.join(_percent(found[name]) for name in COLUMNS)} |", flush=True)
+    for kind in CORRELATIONS:
+        print(f"\nCorrelation, {kind}:", {sets: coverage_of_correlations(sets, kind, 1000) for sets in (5, 9)})
     print("\nSkewed:", {sets: coverage_of_skewed_effects(sets, 4000) for sets in (5, 9)})
     print("Before, independent pairs:", {n: coverage_of_independent_pairs(n, 4000) for n in (4, 6, 12)})
 

@@ -127,7 +127,7 @@ def correlation_table(
     NaN with fewer than 5). "one pair": of a pair's epochs, the mean over its seeds. "within a pair": the mean of those
     over all pairs; it asks whether AUROC falls *as* the overlap of a pair rises, which the paper says, and not whether
     pairs that overlap are hard. Neither has an interval: over a few epochs the correlations of pairs pile up at ±1, and
-    intervals of their mean that were tried held the truth in .65 to .97 of simulations.
+    intervals of their mean that were tried held the truth in .56 to .92 of simulations (docs/coverage-means.md).
 
     pairs: those that were used. undefined: those that were not, where nothing varies or there are fewer than three
     epochs. names: the data set whose test images a data set shares, where it is called otherwise.
