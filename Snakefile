@@ -26,6 +26,7 @@ include: "workflow/rules/features.smk"
 include: "workflow/rules/detect.smk"
 include: "workflow/rules/tables.smk"
 include: "workflow/rules/plots.smk"
+include: "workflow/rules/validity.smk"
 
 
 report: "workflow/report/workflow.rst"

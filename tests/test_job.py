@@ -1,7 +1,9 @@
 """Around a script: a log, one line for an expected error, a bar only where somebody watches."""
 
 import io
+import re
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -46,6 +48,32 @@ def test_lines_are_in_the_log_at_once(tmp_path):
     with job([str(tmp_path / "a.log")]) as say:
         say("first")
         assert (tmp_path / "a.log").read_text() == "first\n"
+
+
+@pytest.mark.parametrize("place", ["/dev/full", "/dev/null/logs/a.log"])
+def test_a_log_that_cannot_be_written_hides_no_error(capsys, place):
+    """As on a full disk."""
+
+    def work():
+        with job([place]) as say:
+            say("first")
+            raise StorageError("x.bin: no space left")
+
+    with pytest.raises(SystemExit):
+        work()
+    assert capsys.readouterr().err == f"\nerror: x.bin: no space left\n(no details: {place} cannot be written)\n"
+
+
+ENCODED = re.compile(r"\b(read_text|write_text|open)\(")
+NOT_TEXT = ("encoding=", "rb", "wb", "ab", "Image.open", "tarfile.open", "gzip.open", "safe_open", "archive", ".lock")
+
+
+def test_text_is_read_and_written_in_a_named_encoding():
+    """Else it is that of the locale."""
+    root = Path(__file__).parents[1]
+    files = [*(root / "src").rglob("*.py"), *(root / "workflow").rglob("*.py"), *(root / "workflow").rglob("*.smk")]
+    lines = [line for file in files for line in file.read_text(encoding="utf-8").splitlines() if ENCODED.search(line)]
+    assert [line for line in lines if not any(each in line for each in (*NOT_TEXT, "lock", "open_memmap"))] == []
 
 
 class Terminal(io.StringIO):

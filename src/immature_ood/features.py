@@ -1,8 +1,9 @@
 """Features: layer-wise gradient norms and log-likelihoods of groups of images. Needs no torch."""
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -48,13 +49,19 @@ class Features:
         return float(-self.log_prob.mean() / (self.dimensions * np.log(2)))
 
 
-def save_features(path: str | os.PathLike[str], checkpoint: CheckpointId, features: Iterable[Features]) -> None:
-    """Writes the features of one split, one entry a batch size."""
+def save_features(
+    path: str | os.PathLike[str],
+    checkpoint: CheckpointId,
+    features: Iterable[Features],
+    made_from: Mapping[str, Any] = MappingProxyType({}),
+) -> None:
+    """Writes the features of one split, one entry a batch size; made_from: JSON values of the settings (validity)."""
     features = list(features)
     arrays = {f"b={f.batch_size}/{name}": getattr(f, name) for f in features for name in ARRAYS}
     common = {name: getattr(features[0], name) for name in ("dataset", "split", "layers", "dimensions")}
     batch_sizes = [f.batch_size for f in features]
-    save_arrays(path, SCHEMA, arrays, {**common, "batch_sizes": batch_sizes, "checkpoint": asdict(checkpoint)})
+    described = {"batch_sizes": batch_sizes, "checkpoint": asdict(checkpoint), "made_from": dict(made_from)}
+    save_arrays(path, SCHEMA, arrays, common | described)
 
 
 def load_features(path: str | os.PathLike[str]) -> tuple[CheckpointId, dict[int, Features]]:

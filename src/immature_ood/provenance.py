@@ -19,7 +19,7 @@ __all__ = ["CheckpointId", "describe", "source_hashes", "versions"]
 PACKAGE = "immature_ood"
 SOURCE = Path(__file__).resolve().parent  # also where the project is reached by links
 # These modules decide how a result is stored or described, never what it is; a study acts through its values alone.
-WITHOUT_INFLUENCE = {"config_file", "job", "progress", "provenance", "registry", "storage", "study"}
+WITHOUT_INFLUENCE = {"config_file", "job", "progress", "provenance", "registry", "storage", "study", "validity"}
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ def describe(
 
 
 def versions(*packages: str) -> dict[str, str]:
-    """The commit (with "+" where the tree was changed) and the versions of Python and the packages."""
+    """The commit ("+": the tree was changed, or has sources of its own) and the versions of Python and the packages."""
     return {"commit": _commit(), "python": platform.python_version()} | {name: version(name) for name in packages}
 
 
@@ -140,6 +140,8 @@ def _commit() -> str:
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
 
     try:
-        return git("rev-parse", "HEAD") + ("+" if git("status", "--porcelain", "--untracked-files=no") else "")
+        changed = git("status", "--porcelain", "--untracked-files=no")
+        added = git("status", "--porcelain", "--", ":/src", ":/workflow")  # a detector of one's own, not yet committed
+        return git("rev-parse", "HEAD") + ("+" if changed or added else "")
     except (OSError, subprocess.CalledProcessError):
         return "unknown"

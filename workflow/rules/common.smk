@@ -18,6 +18,7 @@ os.environ.update(
 
 from snakemake.exceptions import WorkflowError
 
+from immature_ood import validity
 from immature_ood.config_file import read_config
 from immature_ood.counterparts import (
     audit_faults,
@@ -308,5 +309,7 @@ onstart:
             "there is no sbatch here, which --profile slurm needs: run it on a login node of the cluster, or here "
             "without: snakemake --cores 2"
         )
+    validity.remember(RESULTS)
+    validity.remember(SHARED, anew=False)
     if workflow.local_exec and (found := faults_of_threads(study, workflow.cores)):
         raise WorkflowError(*found)

@@ -14,12 +14,6 @@ with job(snakemake.log):
         "train": ("training.batch_size", snakemake.resources.train_images),
         "fit": ("features.fit_images", snakemake.resources.fit_images),
     }
-    datasets.make(
-        snakemake.wildcards.dataset,
-        config,
-        image,
-        folder,
-        Path(snakemake.params.data_dir),
-        needed,
-        snakemake.resources.together,
-    )
+    made_from = {key: value for key, value in snakemake.params.items() if key != "data_dir"}
+    name, data_dir = snakemake.wildcards.dataset, Path(snakemake.params.data_dir)
+    datasets.make(name, config, image, folder, data_dir, needed, snakemake.resources.together, made_from)

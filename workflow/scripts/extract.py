@@ -22,6 +22,8 @@ with job(snakemake.log) as say:
         snakemake.params.datasets, snakemake.input.test, snakemake.output.test, strict=True
     ):
         splits.append((dataset, "test", source, output, config.test_images))
+    pixels_of = {f"{dataset}/{split}": manifests[dataset][split]["sha256"] for dataset, split, *_ in splits}
+    made_from = dict(snakemake.params.items()) | {"pixels": pixels_of}
     with progress(f"features of {checkpoint.id_dataset} epoch {checkpoint.epoch}", len(splits)) as advance:
         for dataset, split, source, output, cap in splits:
             pixels = load_split(source)[:cap]
@@ -44,6 +46,6 @@ with job(snakemake.log) as say:
             )
             if dataset == original:  # a set of samples has the fit and test images of its original
                 features = [replace(one, dataset=id_dataset) for one in features]
-            save_features(output, checkpoint, features)
+            save_features(output, checkpoint, features, made_from)
             say(f"{dataset} {split}: {len(pixels)} images, {features[0].bits_per_dim:.4f} bits/dim")
             advance()

@@ -142,6 +142,7 @@ def make(
     data_dir: Path,
     needed: Mapping[str, tuple[str, int]] = MappingProxyType({}),
     together: int = 1,
+    made_from: Mapping[str, object] = MappingProxyType({}),
 ) -> None:
     """Writes folder/{train,fit,test}.npy and folder/manifest.json; equal inputs give equal bytes.
 
@@ -153,6 +154,7 @@ def make(
     of a split that have the same pixels share that of the first of them. hashes: a short one of each image's pixels.
     needed: by split, the key of the study that says how many images it uses, and how many. together: of how many units
     groups are made, of fit and of test images.
+    made_from: JSON values of all that the images follow from, which the manifest keeps (validity).
     Raises StudyError if the source cannot give the images asked for, or if too few are left without those that are in
     two splits, or they are of too few units; and StorageError if its files cannot be had.
     """
@@ -166,7 +168,7 @@ def make(
     for split in SPLITS:
         with write_whole(Path(folder, f"{split}.npy")) as temporary:
             np.save(temporary, splits[split].pixels, allow_pickle=False)
-    write_json(Path(folder, "manifest.json"), manifest)
+    write_json(Path(folder, "manifest.json"), {**manifest, "made_from": dict(made_from)})
 
 
 def _load(name: str, source: Source, config: DatasetConfig, image: ImageConfig, data_dir: Path) -> dict[str, Images]:
