@@ -26,6 +26,7 @@ __all__ = [
     "IMMATURE_COLUMNS",
     "LAYER_COLUMNS",
     "SATURATED",
+    "SPIKE",
     "VERDICTS",
     "Estimate",
     "auroc",
