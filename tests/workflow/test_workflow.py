@@ -25,6 +25,7 @@ COLUMNS = [
 
 
 def copy_project(folder):
+    folder.mkdir(exist_ok=True)
     for part in PARTS:
         if (ROOT / part).is_dir():
             shutil.copytree(ROOT / part, folder / part, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
@@ -352,6 +353,22 @@ def test_results_that_were_moved_are_as_good(project, tmp_path):
     assert "train" not in jobs(moved, "--rerun-triggers", "mtime")
     snakemake(moved, "--rerun-triggers", "mtime", "--force", "results/smoke/tables/auroc_digits.csv")
     assert table.read_bytes() == before
+
+
+@pytest.mark.slow
+def test_without_snakemakes_memory_a_changed_study_is_refused_by_name(tmp_path):
+    """And an unchanged one has nothing to do; a dry run decides nothing."""
+    folder = copy_project(tmp_path / "project")
+    features = "results/smoke/features/digits/glow/seed=0/epoch=0/fit.safetensors"
+    changed = ["--config", "training={learning_rate: 0.05, batch_size: 32}"]
+    snakemake(folder, features)
+    shutil.rmtree(folder / ".snakemake")
+    for _ in range(2):
+        said = snakemake(folder, "--dry-run", features, *changed, ok=False)
+        weights = "results/smoke/checkpoints/digits/glow/seed=0/epoch=0/weights.safetensors"
+        assert f"{weights}: training.learning_rate is 0.001, but 0.05 in this study" in said
+        assert "delete results/smoke/checkpoints" in said
+        assert jobs(folder, features) == {}
 
 
 @pytest.mark.slow
