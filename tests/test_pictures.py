@@ -183,6 +183,14 @@ def test_damaged_avif_files_are_refused():
     assert RuntimeError in causes
 
 
+def test_every_place_that_opens_a_picture_names_its_formats():
+    sources = Path(folder.__file__).parents[1]
+    lines = (line for path in sources.rglob("*.py") for line in path.read_text("utf-8").splitlines())
+    opened = [line for line in lines if "Image.open(" in line]
+    assert len(opened) == 2
+    assert all("formats=" in line for line in opened)
+
+
 def test_every_suffix_that_is_read_is_of_a_format_that_is_read():
     Image.init()
     assert {Image.EXTENSION.get(suffix, "PPM") for suffix in folder.SUFFIXES} == {*FORMATS}
