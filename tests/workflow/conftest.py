@@ -10,3 +10,11 @@ def project(tmp_path_factory):
     folder = copy_project(tmp_path_factory.mktemp("a project with spaces"))
     snakemake(folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def report(project):
+    """The report of the smoke study."""
+    path = project / "results/smoke/report.html"
+    snakemake(project, "--report", path.relative_to(project))
+    return path

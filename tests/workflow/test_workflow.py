@@ -1,9 +1,11 @@
 """The real workflow, run as a person runs it: on a copy of the project in a folder whose name has spaces."""
 
+import base64
 import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -17,6 +19,7 @@ import yaml
 
 ROOT = Path(__file__).parents[2]
 PARTS = ("Snakefile", "config.yaml", "studies", "workflow", "src", "profiles", "envs", "reference")
+EMBEDDED = re.compile(r"data:(\w+)/[^,]*;base64,([\w+/=]*)")
 COLUMNS = [
     *("id_dataset", "ood_dataset", "model", "seed", "epoch", "batch_size", "detector"),
     *("auroc", "auroc_low", "auroc_high", "aupr", "aupr_low", "aupr_high", "fpr95", "fpr95_low", "fpr95_high"),
@@ -262,6 +265,22 @@ def test_a_model_is_trained_on_samples_of_another(project):
     auroc = pd.read_csv(project / "results/samples/tables/auroc.csv")
     assert {*auroc.loc[auroc["id_dataset"] == "more", "ood_dataset"]} == {"more", "glyphs"}
     assert {*auroc.loc[auroc["id_dataset"] == "glyphs", "ood_dataset"]} == {"glyphs", "digits"}
+
+
+def test_the_report_is_one_file(report):
+    text = report.read_text(encoding="utf-8")
+    assert "AUROC of ID test batches against OOD batches" in text
+    assert not re.search(r'<(script|link|img)[^>]*(src|href)="http', text)
+
+
+def test_the_report_says_nothing_of_the_machine(project, report):
+    """Neither where the project lies nor the name of the host or of its user's folder."""
+    text = report.read_text(encoding="utf-8")
+    data = text[text.index('<script id="workflow-desc">') : text.index('<script id="packages">')]
+    texts = [base64.b64decode(given).decode() for kind, given in EMBEDDED.findall(data) if kind == "text"]
+    for content in (EMBEDDED.sub("", data), *texts):
+        assert not [place for place in {str(project), str(Path.home())} - {"/"} if f"{place}/" in content]
+        assert not re.search(rf"\b{re.escape(socket.gethostname())}\b", content)
 
 
 @pytest.mark.slow
