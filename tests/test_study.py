@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from immature_ood import registry
-from immature_ood.study import Study, StudyError
+from immature_ood.study import Study, StudyError, retired
 
 ROOT = Path(__file__).parents[1]
 CONFIGS = [ROOT / "config.yaml", *sorted((ROOT / "studies").glob("*.yaml"))]
@@ -290,3 +290,17 @@ def differences(one, other):
 def test_every_audit_is_listed():
     base = yaml.safe_load((ROOT / "studies/audit.yaml").read_text())
     assert sorted(base["audits"]) == [f"studies/{file.name}" for file in AUDITS]
+
+
+def test_keys_of_older_configs_are_read_where_they_went_and_named():
+    old = changed("training.samples", 4) | {"evaluation": {"resamples": 100, "seed": 1, "margin": 0.05}}
+    study = Study.parse(old)
+    assert (study.samples, study.evaluation.margin) == (4, 0.05)
+    assert [line.partition(":")[0] for line in retired(old)] == [
+        "training.samples",
+        "evaluation.resamples",
+        "evaluation.seed",
+    ]
+    assert Study.parse(old | {"samples": 7}).samples == 7
+    assert faults(changed("training.samples", "many"))[0].startswith("samples:")
+    assert retired(GOOD) == retired(None) == retired({"training": None}) == []

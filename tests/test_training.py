@@ -273,6 +273,13 @@ def test_a_file_system_without_locks_is_called_that(tmp_path, monkeypatch, numbe
         train(tmp_path, 1)
 
 
+@pytest.mark.parametrize("number", [0, 15])
+def test_fewer_images_than_a_batch_are_refused_by_name(tmp_path, number):
+    state = training.start(RUN, pixels())
+    with pytest.raises(ValueError, match=rf"data set digits has {number} training images, .* training.batch_size 16"):
+        training.train(state, 1, pixels()[:number], pixels(30, seed=1), tmp_path)
+
+
 def test_a_scratch_folder_that_cannot_be_written_is_named(tmp_path):
     (tmp_path / "scratch").write_text("a file")
     with pytest.raises(StorageError, match=r"cannot write .*scratch"):

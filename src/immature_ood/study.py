@@ -45,8 +45,14 @@ __all__ = [
     "StudyError",
     "TiedFlowConfig",
     "TrainingConfig",
+    "retired",
 ]
 
+RETIRED = {  # keys of older configs: where they went, or None where nothing follows from them any more
+    ("training", "samples"): "samples",
+    ("evaluation", "resamples"): None,
+    ("evaluation", "seed"): None,
+}
 SAMPLES = "samples"  # the source of a data set whose training images are drawn from a model
 
 MOST = 2**31 - 1  # no count, seed or epoch is larger
@@ -252,6 +258,7 @@ class Study(Config):
     @classmethod
     def _name_defaults(cls, config: Any) -> Any:
         """A data set without a source is named after its source; no id_datasets means all."""
+        config = _without_retired(config)
         if not isinstance(config, Mapping) or not isinstance(config.get("datasets"), Mapping):
             return config
         datasets = {}
@@ -425,6 +432,32 @@ class Study(Config):
     def read(cls, path: str | Path) -> Self:
         """The study of a config file; raises StudyError with one line a fault."""
         return cls.parse(read_config(path))
+
+
+def retired(config: Any) -> list[str]:
+    """A line for each key of an older config that is still read, or does nothing any more.
+
+    >>> retired({"training": {"samples": 4}, "evaluation": {"resamples": 100}})
+    ['training.samples: is now called samples', 'evaluation.resamples: does nothing any more']
+    """
+    return [
+        f"{section}.{key}: {f'is now called {now}' if now else 'does nothing any more'}"
+        for (section, key), now in RETIRED.items()
+        if isinstance(config, Mapping) and isinstance(config.get(section), Mapping) and key in config[section]
+    ]
+
+
+def _without_retired(config: Any) -> Any:
+    """A config with retired keys moved to where they went; a key that is there already has its value."""
+    if not retired(config):
+        return config
+    config = {key: dict(value) if isinstance(value, Mapping) else value for key, value in config.items()}
+    for (section, key), now in RETIRED.items():
+        if isinstance(config.get(section), dict) and key in config[section]:
+            value = config[section].pop(key)
+            if now:
+                config.setdefault(now, value)
+    return config
 
 
 def _short(value: Any) -> str:

@@ -125,6 +125,7 @@ def train(
     written too. `on_epoch` is told each new row of the log. `keep` is given the state at the end, to save it: only when
     it has returned are the scratch states removed, so that nothing is lost if it fails or is killed.
     """
+    _check_number(state.run, len(pixels), until)
     pixels_tensor = _frozen(state.run, pixels)
     if fits(pixels_tensor.nbytes, state.device):
         pixels_tensor = pixels_tensor.to(state.device)
@@ -152,6 +153,14 @@ def train(
         for state_file in folder.glob("*.safetensors"):  # also those of runs that were given up
             state_file.unlink()
     return state
+
+
+def _check_number(run: Run, images: int, until: int) -> None:
+    if until and images < run.training.batch_size:
+        raise ValueError(
+            f"data set {run.id_dataset} has {images} training images, too few for training.batch_size "
+            f"{run.training.batch_size}; lower it, or give the data set more images"
+        )
 
 
 def train_epoch(state: TrainingState, pixels: Tensor, received: Sequence[int] = ()) -> dict[str, Any]:

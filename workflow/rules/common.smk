@@ -17,6 +17,7 @@ os.environ.update(
 )
 
 from snakemake.exceptions import WorkflowError
+from snakemake.logging import logger
 
 from immature_ood import validity
 from immature_ood.config_file import read_config
@@ -30,12 +31,16 @@ from immature_ood.datasets import folder
 from immature_ood.planning import faults_of_threads, plan, results_folders
 from immature_ood.provenance import source_hashes
 from immature_ood.storage import read_json
-from immature_ood.study import StudyError
+from immature_ood.study import StudyError, retired
 
 try:  # a job of a cluster reads the study once more, and the files need not be there
     study = plan(config, workflow.configfiles if workflow.is_main_process else [])
 except StudyError as error:
     raise WorkflowError(f"the study is not valid:\n{error}") from None
+
+if workflow.is_main_process:
+    for line in retired(config):
+        logger.warning(line)
 
 RESULTS = results_folders(study)[0]
 SHARED = results_folders(study)[-1]  # images and checkpoints
