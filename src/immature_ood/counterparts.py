@@ -14,7 +14,8 @@ __all__ = ["audit_faults", "choice", "counterparts", "published_names"]
 def choice(study: Study, audited: Study) -> str:
     """What a study that is compared with this one is called in tables: its name without this one's.
 
-    >>> base, other = (Study(name=name, datasets={"digits": {}}, epochs=[1]) for name in ("audit", "audit-jpeg"))
+    >>> sets = {"digits": {}, "glyphs": {}}
+    >>> base, other = (Study(name=name, datasets=sets, epochs=[1]) for name in ("audit", "audit-jpeg"))
     >>> choice(base, other)
     'jpeg'
     """
