@@ -85,7 +85,8 @@ def test_the_colour_study_on_its_own_pictures(tmp_path):
 
 def test_a_folder_that_is_missing_stops_before_any_job_and_a_new_picture_makes_the_set_anew(project):
     study = yaml.safe_load((project / "studies/smoke.yaml").read_text()) | {"name": "mine"}
-    study["datasets"] = {"mine": {"source": "folder", "path": "my photographs", "train": 40, "fit": 20, "test": 20}}
+    sizes = {"train": 40, "fit": 20, "test": 20}
+    study["datasets"] = {"mine": {"source": "folder", "path": "my photographs", **sizes}, "digits": sizes}
     study["training"]["batch_size"] = 20
     study["features"] = {"fit_images": 20, "test_images": 20}
     (project / "mine.yaml").write_text(yaml.safe_dump(study))
