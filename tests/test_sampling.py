@@ -60,10 +60,11 @@ def test_samples_are_written_with_where_they_come_from(tmp_path):
     checkpoint = CheckpointId("digits", "glow", seed=0, epoch=4, images_seen=12000, run_key="abc")
     drawn = draw(glow(), 10, 1.0, "samples")
     for folder in ("one", "two"):
-        write_samples(tmp_path / folder, "samples", drawn, checkpoint, 1.0)
+        write_samples(tmp_path / folder, "samples", drawn, checkpoint, {"samples": {"temperature": 0.8}})
     for file in ("train.npy", "manifest.json"):
         assert (tmp_path / "one" / file).read_bytes() == (tmp_path / "two" / file).read_bytes()
     manifest = json.loads((tmp_path / "one/manifest.json").read_text())
     assert manifest["checkpoint"]["epoch"] == 4
     assert manifest["splits"]["train"]["count"] == 10
+    assert manifest["made_from"] == {"samples": {"temperature": 0.8}}
     np.testing.assert_array_equal(np.load(tmp_path / "one/train.npy"), drawn.pixels)

@@ -2,8 +2,10 @@
 
 import hashlib
 import os
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 import torch
@@ -47,9 +49,16 @@ def draw(model: DensityModel, number: int, temperature: float, name: str) -> Dra
 
 
 def write_samples(
-    folder: str | os.PathLike[str], name: str, drawn: Drawn, checkpoint: CheckpointId, temperature: float
+    folder: str | os.PathLike[str],
+    name: str,
+    drawn: Drawn,
+    checkpoint: CheckpointId,
+    made_from: Mapping[str, object] = MappingProxyType({}),
 ) -> None:
-    """Writes folder/train.npy and, last, folder/manifest.json; equal images give equal bytes."""
+    """Writes folder/train.npy and, last, folder/manifest.json; equal images give equal bytes.
+
+    made_from: JSON values of all that the images follow from but the checkpoint, which the manifest keeps (validity).
+    """
     write_array(Path(folder, "train.npy"), drawn.pixels)
     digest = hashlib.sha256(drawn.pixels.tobytes()).hexdigest()
     manifest = {
@@ -57,8 +66,8 @@ def write_samples(
         "name": name,
         "source": SAMPLES,
         "checkpoint": asdict(checkpoint),
-        "temperature": temperature,
         "clipped": drawn.clipped,
         "splits": {"train": {"count": len(drawn.pixels), "sha256": digest}},
+        "made_from": dict(made_from),
     }
     write_json(Path(folder, "manifest.json"), manifest)

@@ -377,18 +377,23 @@ def test_results_that_were_moved_are_as_good(project, tmp_path):
 
 @pytest.mark.slow
 def test_without_snakemakes_memory_a_changed_study_is_refused_by_name(tmp_path):
-    """And an unchanged one has nothing to do; a dry run decides nothing."""
+    """Also of images drawn from a model. An unchanged one has nothing to do; a dry run decides nothing."""
     folder = copy_project(tmp_path / "project")
     features = "results/smoke/features/digits/glow/seed=0/epoch=0/fit.safetensors"
-    changed = ["--config", "training={learning_rate: 0.05, batch_size: 32}"]
-    snakemake(folder, features)
+    weights = "results/smoke/checkpoints/digits/glow/seed=0/epoch=0/weights.safetensors"
+    images = "results/smoke/data/more/manifest.json"
+    drawn = "datasets={more: {train: 64, samples_of: {dataset: digits, epoch: 0%s}}}"
+    same = ["--config", drawn % ""]
+    changed = ["--config", drawn % ", temperature: 0.8", "training={learning_rate: 0.05, batch_size: 32}"]
+    snakemake(folder, features, images, *same)
     shutil.rmtree(folder / ".snakemake")
     for _ in range(2):
         said = snakemake(folder, "--dry-run", features, *changed, ok=False)
-        weights = "results/smoke/checkpoints/digits/glow/seed=0/epoch=0/weights.safetensors"
         assert f"{weights}: training.learning_rate is 0.001, but 0.05 in this study" in said
+        assert f"{images}: samples.temperature is 1.0, but 0.8 in this study" in said
         assert "delete results/smoke/checkpoints" in said
-        assert jobs(folder, features) == {}
+        assert "delete results/smoke/data/more" in said
+        assert jobs(folder, features, images, *same) == {}
 
 
 @pytest.mark.slow

@@ -331,14 +331,21 @@ def settings(rule, left_out=(), **wildcards):
     }
 
 
+def settings_of_images(dataset):
+    """All that the images of a data set follow from, read or drawn, but for a model that they are drawn from."""
+    if dataset in SAMPLED:
+        return settings("sample", samples=dataset)
+    return settings("download", ["data_dir"], dataset=dataset)
+
+
 def claims():
     """What data, checkpoints and features say they were made from, and what this study makes them from."""
-    for dataset in study.real_datasets:
+    for dataset in study.datasets:
         manifest = f"{DATA}/manifest.json".format(dataset=dataset)
         yield validity.Claim(
             manifest,
             lambda file=manifest: validity.metadata_of(file).get("made_from"),
-            lambda dataset=dataset: settings("download", ["data_dir"], dataset=dataset),
+            lambda dataset=dataset: settings_of_images(dataset),
             DATA.format(dataset=dataset),
         )
     for run in every_run():

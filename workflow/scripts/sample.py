@@ -11,4 +11,4 @@ with job(snakemake.log) as say:
     name, samples = snakemake.wildcards.samples, snakemake.params.samples
     drawn = draw(model.to(device), snakemake.params.images, samples["temperature"], name)
     say(f"{len(drawn.pixels)} images from {checkpoint}, {drawn.clipped:.2%} of the pixels clipped")
-    write_samples(snakemake.output.train.rpartition("/")[0], name, drawn, checkpoint, samples["temperature"])
+    write_samples(snakemake.output.train.rpartition("/")[0], name, drawn, checkpoint, dict(snakemake.params.items()))
