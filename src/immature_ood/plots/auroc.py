@@ -13,7 +13,18 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from immature_ood.plots.rows import across_seeds, of_id_dataset, once, pairs
-from immature_ood.plots.style import GREY, Look, leave_empty, legend, looks_of, panels, styled, title, zero_and_log
+from immature_ood.plots.style import (
+    GREY,
+    Look,
+    leave_empty,
+    legend,
+    looks_of,
+    one_seed,
+    panels,
+    styled,
+    title,
+    zero_and_log,
+)
 from immature_ood.plots.words import compact, duration, readable
 
 __all__ = ["auroc_by_cost", "auroc_by_epoch", "headline"]
@@ -182,7 +193,7 @@ def _references(rows: pd.DataFrame) -> list[Artist]:
 
 def _uncertainty(rows: pd.DataFrame) -> list[Artist]:
     if rows["seed"].nunique() > 1:
-        return [Line2D([], [], color=GREY, linewidth=0.4, label="one seed")]
+        return [one_seed()]
     if rows["auroc_low"].notna().any():
         return [Patch(color=GREY, alpha=0.3, linewidth=0, label="interval of one model")]
     return []

@@ -25,7 +25,8 @@ def samples(training: np.ndarray, drawn: Mapping[int, np.ndarray], id_dataset: s
     names = {epoch: f"epoch {epoch}" if epoch else "untrained" for epoch in drawn}
     most = max((len(images) for images in drawn.values()), default=0) or SHOWN
     rows = {"training": training[:most], **{names[epoch]: drawn[epoch] for epoch in sorted(drawn)}}
-    return _strips(rows, f"ID {id_dataset}: training images, and samples drawn from the model as training goes on")
+    shown = "training images, and samples of the model as training goes on, each column from one noise"
+    return _strips(rows, f"ID {id_dataset}: {shown}")
 
 
 @styled

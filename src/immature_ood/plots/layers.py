@@ -44,7 +44,8 @@ def layer_heat_map(
     bar = figure.colorbar(image, ax=axes, fraction=0.03, aspect=25, pad=0.02)
     bar.set_ticks([0, 0.5, 1], labels=["0", "0.5", "1"])
     bar.set_label("AUROC of the layer alone")
-    title(figure, f"ID {id_dataset}, b = {batch_size}: which layers detect each OOD set (hatched: dead layer)")
+    of = "hatched: dead layer" + ("; mean over seeds" if rows["seed"].nunique() > 1 else "")
+    title(figure, f"ID {id_dataset}, b = {batch_size}: which layers detect each OOD set ({of})")
     return figure
 
 

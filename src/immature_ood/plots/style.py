@@ -15,6 +15,7 @@ from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, NullFormatter
 from matplotlib.typing import LineStyleType
 
@@ -29,6 +30,7 @@ __all__ = [
     "legend",
     "looks_of",
     "new_figure",
+    "one_seed",
     "panels",
     "style",
     "styled",
@@ -183,6 +185,11 @@ def leave_empty(axes: np.ndarray, place: int) -> None:
 def title(figure: Figure, text: str) -> None:
     """What the figure shows, above it at the left, broken into lines that fit."""
     figure.suptitle(_fitted(figure, text, character=0.068), x=0.01, horizontalalignment="left")
+
+
+def one_seed() -> Line2D:
+    """What a legend says of the thin lines, where there are several seeds."""
+    return Line2D([], [], color=GREY, linewidth=0.4, label="one seed (thick: the mean)")
 
 
 def legend(figure: Figure, handles: Sequence[Artist], axis_label: str) -> None:

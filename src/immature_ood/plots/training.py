@@ -10,7 +10,7 @@ from matplotlib.lines import Line2D
 
 from immature_ood.evaluation import SPIKE
 from immature_ood.plots.rows import across_seeds, of_id_dataset, once, one_model
-from immature_ood.plots.style import leave_empty, legend, panels, styled, title, zero_and_log
+from immature_ood.plots.style import leave_empty, legend, one_seed, panels, styled, title, zero_and_log
 
 __all__ = ["bits_per_dim_by_epoch"]
 
@@ -76,4 +76,4 @@ def _handles(several_seeds: bool) -> list[Line2D]:
     train.set_label("training images (mean of the epoch)")
     fit.set_label("held-out fit images")
     handles = [train, fit, Line2D([], [], **KEPT, label="kept checkpoint")]
-    return [*handles, Line2D([], [], color="0.5", linewidth=0.4, label="one seed")] if several_seeds else handles
+    return [*handles, one_seed()] if several_seeds else handles
