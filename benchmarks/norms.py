@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from immature_ood.gradients.closed_form import ClosedForm
 from immature_ood.gradients.generic import Generic
-from immature_ood.models.glow import Glow
+from immature_ood.models._glow import Glow
 
 Norms = Callable[[Tensor, int], Tensor]
 

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from immature_ood.models import glow
+from immature_ood.density import glow
 
 
 class ActNorm(nn.Module):

@@ -23,9 +23,10 @@ import torch
 from torch import Tensor
 
 from immature_ood import runtime
-from immature_ood.models.glow import Glow, make
+from immature_ood.models._glow import Glow
+from immature_ood.models.glow import Config as GlowConfig
+from immature_ood.models.glow import make
 from immature_ood.provenance import versions
-from immature_ood.study import GlowConfig
 
 HERE = Path(__file__).parent
 sys.path[:0] = [str(HERE), str(HERE / ".packages")]

@@ -7,9 +7,9 @@ import torch
 from public_glow import PublicGlow
 from torch import Tensor, nn
 
-from immature_ood.models import bits_per_dim
-from immature_ood.models.glow import Glow
-from immature_ood.study import GlowConfig
+from immature_ood.density import bits_per_dim
+from immature_ood.models._glow import Glow
+from immature_ood.models.glow import Config as GlowConfig
 
 Step = Callable[[Tensor], None]
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from immature_ood.augmentation import augment
-from immature_ood.study import AugmentationConfig
+from immature_ood.config import AugmentationConfig
 
 SHAPE = (3, 10, 20)
 

@@ -5,6 +5,7 @@ import pytest
 from immature_ood.counterparts import audit_faults, choice, counterparts
 from immature_ood.study import Study
 
+EPSILON = {"gradient_norms_epsilon": {"detector": "gradient_norms", "epsilon": 1e-10}}
 MODEL = {"architecture": "glow", "blocks": 2}
 
 
@@ -35,12 +36,12 @@ def test_the_same_file_twice_is_refused():
     ("changed", "said"),
     [
         (
-            {"detectors": ["gradient_norms_epsilon"]},
+            {"detectors": EPSILON},
             "baselines.gradient_norms_epsilon: audit has no 'gradient_norms_epsilon' among its detectors; "
             "did you mean 'gradient_norms'?",
         ),
         (
-            {"detectors": ["gradient_norms_epsilon"], "baselines": {"gradient_norms_epsilon": "gradient_norm"}},
+            {"detectors": EPSILON, "baselines": {"gradient_norms_epsilon": "gradient_norm"}},
             "baselines.gradient_norms_epsilon: audit has no 'gradient_norm' among its detectors; "
             "did you mean 'gradient_norms'?",
         ),

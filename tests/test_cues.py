@@ -4,9 +4,9 @@ import json
 
 import pytest
 
+from immature_ood.config import DatasetConfig, ImageConfig
 from immature_ood.cues import cues, dataset_table, left_out
 from immature_ood.datasets import make
-from immature_ood.study import DatasetConfig, ImageConfig
 
 FEW = {"train": 30, "fit": 10, "test": 20}
 

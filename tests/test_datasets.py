@@ -24,6 +24,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from immature_ood import registry
+from immature_ood.config import DatasetConfig, ImageConfig
 from immature_ood.datasets import (
     SPLITS,
     Images,
@@ -41,7 +42,7 @@ from immature_ood.datasets import (
     unit_of,
 )
 from immature_ood.storage import StorageError, load_split
-from immature_ood.study import DatasetConfig, ImageConfig, StudyError
+from immature_ood.study import StudyError
 
 SOURCES = registry.names("datasets")
 POCKET = {"train": 3000, "fit": 1000, "test": 1000}
@@ -75,12 +76,12 @@ class Here:
         self.published, self.pictures, self.data_dir = published, pictures, data_dir
 
     def config(self, source, **options):
-        path = str(self.pictures) if source == "folder" else None
-        return DatasetConfig(**{"source": source, "path": path, **SIZES.get(source, FEW), **options})
+        path = {"path": str(self.pictures)} if source == "folder" else {}
+        return registry.parse("datasets", {"source": source, **path, **SIZES.get(source, FEW), **options})
 
     def load(self, source, image=GREY, **options):
         with archives.downloads_from(self.published.url, self.published.checksums):
-            return registry.load("datasets", source).load(image, self.config(source, **options), self.data_dir)
+            return registry.load("datasets", source).load(self.config(source, **options), image, self.data_dir)
 
     def make(self, source, folder, image=GREY, **options):
         with archives.downloads_from(self.published.url, self.published.checksums):
@@ -391,7 +392,7 @@ def test_a_whole_picture_may_be_the_unit(here, tmp_path):
 @pytest.fixture(scope="module")
 def all_glyphs():
     """Every glyph there is, in one split."""
-    return glyphs.load(GREY, DatasetConfig(test=10**6), NOWHERE)["test"]
+    return glyphs.load(DatasetConfig(test=10**6), GREY, NOWHERE)["test"]
 
 
 def test_glyphs_are_letters_the_font_has(all_glyphs):

@@ -5,16 +5,24 @@ import pytest
 from scipy.stats import norm
 
 from immature_ood import registry
-from immature_ood.detectors import fit_all, load_detector, load_fitted, save_fitted
-from immature_ood.detectors.gradient_norms import GradientNorms
-from immature_ood.detectors.likelihood import Likelihood
-from immature_ood.detectors.typicality import Typicality
+from immature_ood.detectors import fit, fit_all, load_fitted, save_fitted
 from immature_ood.features import Features
 from immature_ood.provenance import CheckpointId
 from immature_ood.storage import StorageError, load_arrays, save_arrays
 
 CHECKPOINT = CheckpointId("digits", "glow", seed=0, epoch=4, images_seen=12000, run_key="abc")
 LAYERS = ("conv.weight", "conv.bias", "prior")
+
+
+def detectors(*names, **options):
+    """The configs of detectors by name, all with the same options."""
+    return {name: registry.parse("detectors", {"detector": name, **options}) for name in names}
+
+
+def fitted_to(name, features, **options):
+    """The detector of a name fitted on features."""
+    return fit(detectors(name, **options)[name], features)
+
 
 every_detector = pytest.mark.parametrize("name", registry.names("detectors"))
 
@@ -43,7 +51,7 @@ def with_column(features, layer, values):
 
 @every_detector
 def test_scores_are_finite_and_one_a_group(name):
-    detector = load_detector(name).fit(make_features())
+    detector = fitted_to(name, make_features())
     for groups in (1, 50):
         score = detector.score(make_features(groups, seed=1, split="test"))
         assert score.shape == (groups,)
@@ -53,7 +61,7 @@ def test_scores_are_finite_and_one_a_group(name):
 
 @every_detector
 def test_shifted_data_scores_higher(name):
-    detector = load_detector(name).fit(make_features())
+    detector = fitted_to(name, make_features())
     usual = detector.score(make_features(seed=1, split="test"))
     shifted = detector.score(make_features(seed=2, shift=3.0, split="test"))
     assert (shifted[:, None] > usual).mean() > 0.9  # that is AUROC
@@ -62,7 +70,7 @@ def test_shifted_data_scores_higher(name):
 @every_detector
 def test_a_group_is_scored_on_its_own(name):
     test = make_features(seed=1, split="test")
-    detector = load_detector(name).fit(make_features())
+    detector = fitted_to(name, make_features())
     few = replace(test, log_norms=test.log_norms[7:9], log_prob=test.log_prob[7:9], images=test.images[7:9])
     np.testing.assert_array_equal(detector.score(few), detector.score(test)[7:9])
 
@@ -70,8 +78,8 @@ def test_a_group_is_scored_on_its_own(name):
 @every_detector
 def test_saved_detectors_score_exactly_alike(name, tmp_path):
     features = {b: make_features(b=b, seed=b) for b in (1, 5)}
-    fitted = fit_all([name], features)
-    save_fitted(tmp_path / "fitted.safetensors", CHECKPOINT, fitted)
+    fitted = fit_all(detectors(name), features)
+    save_fitted(tmp_path / "fitted.safetensors", CHECKPOINT, detectors(name), fitted)
     checkpoint, loaded = load_fitted(tmp_path / "fitted.safetensors")
     assert checkpoint == CHECKPOINT
     assert loaded.keys() == fitted.keys() == {(name, 1), (name, 5)}
@@ -85,7 +93,7 @@ def test_saved_detectors_score_exactly_alike(name, tmp_path):
 @every_detector
 def test_fitting_twice_gives_the_same_bytes(name, tmp_path):
     for path in ("one", "two"):
-        save_fitted(tmp_path / path, CHECKPOINT, fit_all([name], {1: make_features()}))
+        save_fitted(tmp_path / path, CHECKPOINT, detectors(name), fit_all(detectors(name), {1: make_features()}))
     assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
 
 
@@ -94,49 +102,49 @@ def test_nan_features_are_refused(name):
     broken = make_features(split="test")
     broken.log_norms[3, 2] = broken.log_prob[3] = np.nan
     with pytest.raises(ValueError, match=r"digits/test.*NaN|NaN.*digits/test"):
-        load_detector(name).fit(make_features()).score(broken)
+        fitted_to(name, make_features()).score(broken)
     with pytest.raises(ValueError, match="digits/test"):
-        load_detector(name).fit(broken)
-
-
-def test_the_class_of_a_detector_is_named_as_its_file():
-    assert load_detector("gradient_norms") is GradientNorms
-    with pytest.raises(KeyError, match="did you mean 'typicality'"):
-        load_detector("typicallity")
+        fitted_to(name, broken)
 
 
 def test_a_file_is_laid_out_as_documented(tmp_path):
     path = tmp_path / "fitted.safetensors"
-    fitted = fit_all(registry.names("detectors"), {1: make_features()})
-    save_fitted(path, CHECKPOINT, fitted)
-    arrays, metadata = load_arrays(path, "detectors/1")
+    configs = detectors(*registry.names("detectors"))
+    fitted = fit_all(configs, {1: make_features()})
+    save_fitted(path, CHECKPOINT, configs, fitted)
+    arrays, metadata = load_arrays(path, "detectors/2")
     np.testing.assert_array_equal(arrays["gradient_norms/b=1/mean"], fitted["gradient_norms", 1].mean)
     assert metadata["detectors"][0]["values"]["layers"] == [*LAYERS]
 
 
 def test_an_incomplete_file_is_refused(tmp_path):
     path = tmp_path / "fitted.safetensors"
-    save_fitted(path, CHECKPOINT, fit_all(["gradient_norms"], {1: make_features()}))
-    arrays, metadata = load_arrays(path, "detectors/1")
-    del arrays["gradient_norms/b=1/mean"]
-    save_arrays(path, "detectors/1", arrays, metadata)
+    configs = detectors("gradient_norms")
+    save_fitted(path, CHECKPOINT, configs, fit_all(configs, {1: make_features()}))
+    arrays, metadata = load_arrays(path, "detectors/2")
+    save_arrays(path, "detectors/2", {}, metadata)
     with pytest.raises(StorageError, match=r"fitted\.safetensors: incomplete detectors .*mean"):
         load_fitted(path)
+    for no_detector in ("np", "fit", "Config"):  # a file can name nothing else of the module to be called
+        metadata["detectors"][0]["class"] = no_detector
+        save_arrays(path, "detectors/2", arrays, metadata)
+        with pytest.raises(StorageError, match=r"fitted\.safetensors: .* has no detector"):
+            load_fitted(path)
 
 
 def test_gradient_norms_is_the_negative_log_density():
     fit, test = make_features(), make_features(seed=1, shift=1.0, split="test")
     norms = fit.log_norms.astype(np.float64)
     expected = -norm.logpdf(test.log_norms, norms.mean(axis=0), norms.std(axis=0)).sum(axis=1)
-    np.testing.assert_allclose(GradientNorms.fit(fit).score(test), expected, rtol=1e-12)
+    np.testing.assert_allclose(fitted_to("gradient_norms", fit).score(test), expected, rtol=1e-12)
 
 
 @pytest.mark.parametrize("dead_values", [-np.inf, np.inf, 0.1, [-np.inf, *np.zeros(199)]])
 def test_a_dead_layer_is_left_out_and_named(dead_values):
     fit, test = make_features(), make_features(seed=1, split="test")
-    detector = GradientNorms.fit(with_column(fit, "conv.bias", dead_values))
+    detector = fitted_to("gradient_norms", with_column(fit, "conv.bias", dead_values))
     assert detector.dead_layers == ("conv.bias",)
-    alive = GradientNorms.fit(without_layer(fit, "conv.bias"))
+    alive = fitted_to("gradient_norms", without_layer(fit, "conv.bias"))
     np.testing.assert_allclose(detector.score(test), alive.score(without_layer(test, "conv.bias")))
     np.testing.assert_array_equal(np.isnan(detector.terms(test)).all(axis=0), [False, True, False])
 
@@ -150,26 +158,26 @@ def without_layer(features, layer):
 def test_the_least_variation_of_float32_keeps_a_layer_alive():
     values = np.full(200, 0.1, dtype=np.float32)
     values[0] = np.nextafter(values[0], np.float32(1))
-    detector = GradientNorms.fit(with_column(make_features(), "conv.bias", values))
+    detector = fitted_to("gradient_norms", with_column(make_features(), "conv.bias", values))
     assert detector.dead_layers == ()
     assert np.isfinite(detector.score(make_features(seed=1))).all()
 
 
 def test_no_live_layer_is_an_error():
     with pytest.raises(ValueError, match="digits/fit: none of the 3 layers"):
-        GradientNorms.fit(replace(make_features(), log_norms=np.zeros((200, 3), dtype=np.float32)))
+        fitted_to("gradient_norms", replace(make_features(), log_norms=np.zeros((200, 3), dtype=np.float32)))
 
 
 def test_a_zero_gradient_in_a_live_layer_is_outside_the_support():
     test = make_features(3, seed=1, split="test")
     test.log_norms[1, 2] = -np.inf
-    score = GradientNorms.fit(make_features()).score(test)
+    score = fitted_to("gradient_norms", make_features()).score(test)
     assert score[1] == np.inf
     assert np.isfinite(score[[0, 2]]).all()
 
 
 def test_nan_names_its_layer_even_if_it_is_dead():
-    detector = GradientNorms.fit(with_column(make_features(), "conv.bias", 0.0))
+    detector = fitted_to("gradient_norms", with_column(make_features(), "conv.bias", 0.0))
     with pytest.raises(ValueError, match=r"layer 'conv\.bias' is NaN on digits/test"):
         detector.score(with_column(make_features(split="test"), "conv.bias", np.nan))
 
@@ -184,23 +192,42 @@ def test_nan_names_its_layer_even_if_it_is_dead():
 )
 def test_other_layers_are_refused(layers, message):
     with pytest.raises(ValueError, match=message):
-        GradientNorms.fit(make_features()).score(make_features(layers=layers))
+        fitted_to("gradient_norms", make_features()).score(make_features(layers=layers))
 
 
 def test_likelihood_is_the_negative_log_probability():
     test = make_features(split="test")
-    np.testing.assert_array_equal(Likelihood.fit(make_features()).score(test), -test.log_prob)
+    np.testing.assert_array_equal(fitted_to("likelihood", make_features()).score(test), -test.log_prob)
     impossible = replace(test, log_prob=np.full(200, -np.inf))
-    assert (Likelihood.fit(make_features()).score(impossible) == np.inf).all()
+    assert (fitted_to("likelihood", make_features()).score(impossible) == np.inf).all()
 
 
 def test_typicality_suspects_likelihoods_too_high_as_much_as_too_low():
     fit = make_features()
     centre = fit.log_prob.mean()
     test = replace(make_features(3), log_prob=centre + np.array([-50.0, 0.0, 50.0]))
-    np.testing.assert_allclose(Typicality.fit(fit).score(test), [50, 0, 50], atol=1e-9)
+    np.testing.assert_allclose(fitted_to("typicality", fit).score(test), [50, 0, 50], atol=1e-9)
 
 
 def test_typicality_needs_a_finite_mean():
     with pytest.raises(ValueError, match="mean log-likelihood of digits/fit is -inf"):
-        Typicality.fit(replace(make_features(2), log_prob=np.array([-np.inf, -900.0])))
+        fitted_to("typicality", replace(make_features(2), log_prob=np.array([-np.inf, -900.0])))
+
+
+def test_epsilon_is_added_to_squared_norms_and_variances():
+    """The small constants of the released code: no layer is dead, and variances are unbiased."""
+    fit, test = (with_column(make_features(seed=seed), "prior", -np.inf) for seed in (0, 1))
+    norms, seen = (np.log(np.exp(features.log_norms.astype(np.float64)) + 1e-3) for features in (fit, test))
+    deviation = np.sqrt(norms.var(axis=0, ddof=1) + 1e-3)
+    detector = fitted_to("gradient_norms", fit, epsilon=1e-3)
+    np.testing.assert_allclose(detector.score(test), -norm.logpdf(seen, norms.mean(axis=0), deviation).sum(axis=1))
+    assert detector.dead_layers == ()
+
+
+@pytest.mark.parametrize(("layers", "summed"), [("weights", [0]), ("without_weights", [1, 2]), ("all", [0, 1, 2])])
+def test_gradient_norms_sum_the_layers_that_are_chosen(layers, summed):
+    test = make_features(seed=1)
+    detector = fitted_to("gradient_norms", make_features(), layers=layers)
+    terms = fitted_to("gradient_norms", make_features()).terms(test)
+    np.testing.assert_array_equal(detector.score(test), terms[:, summed].sum(axis=1))
+    assert detector.dead_layers == ()

@@ -13,7 +13,7 @@ import yaml
 from immature_ood import doctor
 from immature_ood.datasets import fashion_mnist
 from immature_ood.models import make_model
-from immature_ood.study import DatasetConfig, Study
+from immature_ood.study import Study
 
 ROOT = Path(__file__).parents[1]
 SMOKE = yaml.safe_load((ROOT / "studies/smoke.yaml").read_text())
@@ -86,7 +86,7 @@ def test_the_cost_is_counted():
 
 def said_of(data_dir, **options):
     """What is said of one data set."""
-    return [*doctor._data(DatasetConfig(**options), data_dir)]
+    return [*doctor._data(registry.parse("datasets", options), data_dir)]
 
 
 def test_files_that_must_be_downloaded_are_said(tmp_path):

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from immature_ood.config import ImageConfig
 from immature_ood.datasets import folder, make
 from immature_ood.datasets.folder import listing, look
-from immature_ood.study import DatasetConfig, ImageConfig
 
 NOWHERE = Path("/nowhere")
 
@@ -80,7 +80,7 @@ def test_what_is_left_out_is_in_the_manifest(tmp_path):
     touch(tmp_path / "mine", "a.heic", "b.heic", "c")
     for number, crop in enumerate(archives.crops("coffee.png", 3, [(32, 32)])):
         crop.save(tmp_path / f"mine/{number}.png")
-    config = DatasetConfig(source="folder", path=str(tmp_path / "mine"), train=1, fit=1, test=1)
+    config = folder.Config(path=str(tmp_path / "mine"), train=1, fit=1, test=1)
     make("mine", config, ImageConfig(), tmp_path / "set", NOWHERE)
     assert json.loads((tmp_path / "set/manifest.json").read_text())["left_out"] == {".heic": 2, "no suffix": 1}
 
@@ -91,7 +91,7 @@ def test_names_that_are_not_utf8_are_read(tmp_path):
     picture = archives.encoded(Image.fromarray(np.arange(784, dtype=np.uint8).reshape(28, 28)), "PNG")
     with open(os.fsencode(mine) + b"/caf\xe9.png", "wb") as file:
         file.write(picture)
-    config = DatasetConfig(source="folder", path=str(mine), train=0, fit=0, test=1)
+    config = folder.Config(path=str(mine), train=0, fit=0, test=1)
     make("mine", config, ImageConfig(), tmp_path / "set", NOWHERE)
     (origin,) = json.loads((tmp_path / "set/manifest.json").read_text())["splits"]["test"]["origins"]
     assert os.fsencode(origin).endswith(b"/caf\xe9.png")
@@ -102,8 +102,8 @@ MAKE = """
 import sys
 from pathlib import Path
 from immature_ood.datasets import folder, make
-from immature_ood.study import DatasetConfig, ImageConfig
-config = DatasetConfig(source="folder", path="mine", train=1, fit=1, test=2)
+from immature_ood.config import ImageConfig
+config = folder.Config(path="mine", train=1, fit=1, test=2)
 make("mine", config, ImageConfig(), sys.argv[1], Path("/nowhere"))
 print(folder.listing("mine"))
 """
@@ -159,7 +159,7 @@ def test_pictures_in_a_linked_folder_are_loaded(tmp_path):
         crop.save(tmp_path / f"there/{number}.png")
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine/all").symlink_to(tmp_path / "there")
-    config = DatasetConfig(source="folder", path=str(tmp_path / "mine"), train=2, fit=1, test=1)
-    splits = folder.load(ImageConfig(), config, NOWHERE)
+    config = folder.Config(path=str(tmp_path / "mine"), train=2, fit=1, test=1)
+    splits = folder.load(config, ImageConfig(), NOWHERE)
     origins = sorted(origin for images in splits.values() for origin in images.origins)
     assert origins == [f"{tmp_path}/mine/all/{number}.png" for number in range(4)]

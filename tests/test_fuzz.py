@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import test_detectors
 import test_scores
 import test_training
 import yaml
@@ -31,7 +32,8 @@ def files(tmp_path_factory):
     checkpoint, features = test_scores.CHECKPOINT, test_scores.make_features()
     np.save(folder / "split.npy", test_training.pixels(5))
     save_features(folder / "features.safetensors", checkpoint, [features])
-    save_fitted(folder / "fitted.safetensors", checkpoint, fit_all(["gradient_norms", "typicality"], {1: features}))
+    configs = test_detectors.detectors("gradient_norms", "typicality")
+    save_fitted(folder / "fitted.safetensors", checkpoint, configs, fit_all(configs, {1: features}))
     key = ScoreKey("typicality", 1, "digits", "test")
     save_scores(folder / "scores.safetensors", Scores(checkpoint, 3.0, {("typicality", 1): ()}, {key: np.arange(9.0)}))
     return {

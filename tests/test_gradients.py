@@ -12,13 +12,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
+from immature_ood.density import DensityModel
 from immature_ood.gradients import ENGINES, extract, layer_norms, make_engine
 from immature_ood.gradients.closed_form import ClosedForm
 from immature_ood.gradients.generic import Generic
 from immature_ood.gradients.norms import Outer, squared_norms
-from immature_ood.models import DensityModel, make_model
+from immature_ood.models import make_model
+from immature_ood.models.glow import Config as GlowConfig
 from immature_ood.models.glow import make
-from immature_ood.study import GlowConfig, TiedFlowConfig
+from immature_ood.models.tied_flow import Config as TiedFlowConfig
 
 SHAPE = (3, 8, 8)
 ROUNDING = 1e-5  # relative, of a squared norm in float32; at most 2.4e-6 was seen on models of this size

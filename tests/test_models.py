@@ -13,10 +13,14 @@ from torch.func import functional_call, grad, jacrev, vmap
 
 from immature_ood import registry
 from immature_ood.checkpoints import WEIGHTS, Run, load_model, save_tensors
-from immature_ood.models import bits_per_dim, make_model
-from immature_ood.models.glow import ActNorm, Glow, InvertibleConv, squeeze, unsqueeze
-from immature_ood.models.tied_flow import TiedFlow
-from immature_ood.study import GlowConfig, ModelConfig, TiedFlowConfig, TrainingConfig
+from immature_ood.config import ModelConfig
+from immature_ood.density import bits_per_dim
+from immature_ood.models import make_model
+from immature_ood.models._glow import ActNorm, Glow, InvertibleConv, squeeze, unsqueeze
+from immature_ood.models._tied_flow import TiedFlow
+from immature_ood.models.glow import Config as GlowConfig
+from immature_ood.models.tied_flow import Config as TiedFlowConfig
+from immature_ood.study import TrainingConfig
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,8 @@ import torch
 
 from immature_ood.gradients import extract, layer_norms
 from immature_ood.gradients.closed_form import uncovered
+from immature_ood.models.glow import Config as GlowConfig
 from immature_ood.models.glow import make
-from immature_ood.study import GlowConfig
 
 SHAPE = (3, 32, 32)
 SPEC = importlib.util.spec_from_file_location("plain", Path(__file__).parents[1] / "benchmarks" / "public_glow.py")

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from immature_ood.config import ImageConfig
 from immature_ood.datasets import SPLITS, folder
 from immature_ood.datasets._pixels import FORMATS, through_jpeg
 from immature_ood.datasets._pools import of_files
 from immature_ood.storage import StorageError
-from immature_ood.study import DatasetConfig, ImageConfig
 
 COLOUR = ImageConfig(channels=3, side=32)
 NOWHERE = Path("/nowhere")
@@ -72,7 +72,7 @@ def test_the_same_pictures_upright_and_lying_are_the_same_data_set(tmp_path):
             content = tagged(lying(np.asarray(crop), orientation), orientation, "PNG")
             (tmp_path / name / f"{number}.png").write_bytes(content)
     upright, phone = (
-        folder.load(COLOUR, DatasetConfig(source="folder", path=str(tmp_path / name), train=4, fit=4, test=4), NOWHERE)
+        folder.load(folder.Config(path=str(tmp_path / name), train=4, fit=4, test=4), COLOUR, NOWHERE)
         for name in ("upright", "phone")
     )
     for split in SPLITS:
@@ -126,9 +126,9 @@ def ghostscript(tmp_path, monkeypatch):
 def test_postscript_in_a_picture_starts_nothing(ghostscript, tmp_path):
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine/x.png").write_bytes(POSTSCRIPT)
-    config = DatasetConfig(source="folder", path=str(tmp_path / "mine"), train=0, fit=0, test=1)
+    config = folder.Config(path=str(tmp_path / "mine"), train=0, fit=0, test=1)
     with pytest.raises(StorageError, match=r"mine/x\.png: cannot be read as a picture \(it is none of PNG, JPEG"):
-        folder.load(COLOUR, config, NOWHERE)
+        folder.load(config, COLOUR, NOWHERE)
     assert not ghostscript.exists()
 
 

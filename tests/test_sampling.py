@@ -3,11 +3,12 @@ import json
 import numpy as np
 import torch
 
+from immature_ood.density import DensityModel
 from immature_ood.dequantisation import dequantise, quantise, training_noise
-from immature_ood.models import DensityModel, make_model
+from immature_ood.models import make_model
+from immature_ood.models.glow import Config as GlowConfig
 from immature_ood.provenance import CheckpointId
 from immature_ood.sampling import draw, write_samples
-from immature_ood.study import GlowConfig
 
 SHAPE = (1, 4, 4)
 

@@ -21,9 +21,10 @@ from oracle import import_torchvision
 from PIL import Image
 
 from immature_ood import downloads, registry
+from immature_ood.config import DatasetConfig, ImageConfig
 from immature_ood.datasets import SPLITS, _idx, _pixels, celeba, fashion_mnist, folder, imagenet32, make
 from immature_ood.storage import StorageError
-from immature_ood.study import DatasetConfig, ImageConfig, StudyError
+from immature_ood.study import StudyError
 
 torchvision = import_torchvision()
 ALL = {"train": 60, "fit": 20, "test": 30}  # all the small archives have, fit and test images from 50
@@ -39,7 +40,7 @@ NATIVE = {
 def load(source, published, data_dir, image=None, **options):
     config = DatasetConfig(**{"source": source, **ALL, **options})
     with archives.downloads_from(published.url, published.checksums):
-        return registry.load("datasets", source).load(image or NATIVE[source], config, data_dir)
+        return registry.load("datasets", source).load(config, image or NATIVE[source], data_dir)
 
 
 @pytest.fixture(scope="module")
@@ -314,7 +315,7 @@ def one_file(published, data_dir, source="mnist", **changes):
     table = archives.local(source, published.url, published.checksums)
     module = registry.load("datasets", source)
     with mock.patch.object(module, "FILES", {**table, "test": replace(table["test"], **changes)}):
-        return module.load(NATIVE[source], DatasetConfig(source=source, **{**ALL, "train": 0}), data_dir)
+        return module.load(DatasetConfig(source=source, **{**ALL, "train": 0}), NATIVE[source], data_dir)
 
 
 @pytest.fixture
@@ -389,7 +390,7 @@ def test_every_source_says_what_to_do_by_hand(source, published, tmp_path, impat
     checksums = {source: dict.fromkeys(files, f"md5:{'0' * 32}") for source, files in published.checksums.items()}
     module = registry.load("datasets", source)
     with archives.downloads_from(published.url, checksums), pytest.raises(StorageError) as error:
-        module.load(NATIVE[source], DatasetConfig(source=source, **ALL), tmp_path)
+        module.load(DatasetConfig(source=source, **ALL), NATIVE[source], tmp_path)
     download = next(each for each in module.FILES.values() if each.file in str(error.value))
     assert f"get it by hand from {download.page}, put it at {tmp_path / source / download.file}" in str(error.value)
 
@@ -461,7 +462,7 @@ def test_a_damaged_archive_is_named(source, damage, published, tmp_path):
     config = DatasetConfig(source=source, **ALL)
     local = archives.downloads_from("http://127.0.0.1:9", {**published.checksums, source: checksums})
     with local, pytest.raises(StorageError, match=changed):
-        registry.load("datasets", source).load(NATIVE[source], config, tmp_path)
+        registry.load("datasets", source).load(config, NATIVE[source], tmp_path)
 
 
 def test_a_face_that_is_listed_but_not_there_is_named(published, tmp_path):
@@ -475,7 +476,7 @@ def test_a_face_that_is_listed_but_not_there_is_named(published, tmp_path):
         mock.patch.object(celeba, "FILES", table),
         pytest.raises(StorageError, match=r"img_align_celeba.zip: .*999999.jpg"),
     ):
-        celeba.load(NATIVE["celeba"], DatasetConfig(source="celeba", train=0, fit=0, test=51), tmp_path)
+        celeba.load(DatasetConfig(source="celeba", train=0, fit=0, test=51), NATIVE["celeba"], tmp_path)
 
 
 def test_batches_are_in_the_order_of_their_numbers(published):
@@ -575,8 +576,8 @@ def test_pixels_that_are_no_grey_levels_are_refused(array, said):
 
 
 def test_a_folder_of_any_pictures_is_read(pictures):
-    config = DatasetConfig(source="folder", path=str(pictures), train=60, fit=30, test=30)
-    splits = folder.load(ImageConfig(channels=3, side=32), config, Path("/nowhere"))
+    config = folder.Config(path=str(pictures), train=60, fit=30, test=30)
+    splits = folder.load(config, ImageConfig(channels=3, side=32), Path("/nowhere"))
     origins = [origin for images in splits.values() for origin in images.origins]
     assert sorted(origins) == sorted(str(path) for path in pictures.rglob("[0-9]*.*"))
     assert {form for images in splits.values() for form in images.formats} == {
@@ -596,15 +597,15 @@ def test_a_folder_of_any_pictures_is_read(pictures):
 
 def test_a_relative_path_is_relative_to_the_working_directory(pictures, monkeypatch):
     monkeypatch.chdir(pictures.parent)
-    config = DatasetConfig(source="folder", path=pictures.name, train=5, fit=5, test=5)
-    origins = folder.load(ImageConfig(), config, Path("/nowhere"))["test"].origins
+    config = folder.Config(path=pictures.name, train=5, fit=5, test=5)
+    origins = folder.load(config, ImageConfig(), Path("/nowhere"))["test"].origins
     assert all(origin.startswith(f"{pictures.name}/day ") for origin in origins)
 
 
 @pytest.mark.parametrize(("path", "said"), [("nothing", "there is no folder"), ("empty", "no pictures")])
 def test_a_folder_without_pictures_names_the_key(path, said, tmp_path):
     (tmp_path / "empty").mkdir()
-    config = DatasetConfig(source="folder", path=str(tmp_path / path))
+    config = folder.Config(path=str(tmp_path / path))
     with pytest.raises(StudyError, match=rf"^datasets\.mine\.path: {said}.*{path}"):
         make("mine", config, ImageConfig(), tmp_path / "set", Path("/nowhere"))
 
@@ -612,16 +613,16 @@ def test_a_folder_without_pictures_names_the_key(path, said, tmp_path):
 @pytest.mark.parametrize("content", [b"", b"no picture", archives.encoded(Image.new("RGB", (64, 64)), "PNG")[:60]])
 def test_a_file_that_is_no_picture_is_named(content, tmp_path):
     (tmp_path / "a.png").write_bytes(content)
-    config = DatasetConfig(source="folder", path=str(tmp_path), train=0, fit=0, test=1)
+    config = folder.Config(path=str(tmp_path), train=0, fit=0, test=1)
     with pytest.raises(StorageError, match=rf"{tmp_path / 'a.png'}: cannot be read as a picture"):
-        folder.load(ImageConfig(), config, Path("/nowhere"))
+        folder.load(config, ImageConfig(), Path("/nowhere"))
 
 
 def test_a_picture_in_a_folder_twice_is_in_one_split(tmp_path):
     for i, crop in enumerate(archives.crops("coffee.png", 10, [(40, 40)])):
         for copy in range(3):
             (tmp_path / f"{i}-{copy}.png").write_bytes(archives.encoded(crop, "PNG"))
-    config = DatasetConfig(source="folder", path=str(tmp_path), train=10, fit=10, test=10)
+    config = folder.Config(path=str(tmp_path), train=10, fit=10, test=10)
     make("mine", config, ImageConfig(), tmp_path / "set", Path("/nowhere"))
     manifest = json.loads((tmp_path / "set/manifest.json").read_text())
     numbers = [{Path(origin).name[0] for origin in entry["origins"]} for entry in manifest["splits"].values()]

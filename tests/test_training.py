@@ -17,9 +17,12 @@ import torch
 
 from immature_ood import runtime, training
 from immature_ood.checkpoints import STATE, Run, load_tensors
-from immature_ood.models import bits_per_dim
+from immature_ood.config import AugmentationConfig
+from immature_ood.density import bits_per_dim
+from immature_ood.models.glow import Config as GlowConfig
+from immature_ood.models.tied_flow import Config as TiedFlowConfig
 from immature_ood.storage import StorageError
-from immature_ood.study import AugmentationConfig, GlowConfig, TiedFlowConfig, TrainingConfig
+from immature_ood.study import TrainingConfig
 
 SHAPE = (1, 4, 4)
 OPTIONS = TrainingConfig(batch_size=16, learning_rate=1e-2)

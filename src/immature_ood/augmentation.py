@@ -4,8 +4,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
+from immature_ood.config import AugmentationConfig
 from immature_ood.dequantisation import derive_seed
-from immature_ood.study import AugmentationConfig
 
 __all__ = ["augment"]
 

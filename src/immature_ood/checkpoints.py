@@ -11,10 +11,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from immature_ood.models import DensityModel, make_model
+from immature_ood import registry
+from immature_ood.config import AugmentationConfig, ModelConfig
+from immature_ood.density import DensityModel
+from immature_ood.models import make_model
 from immature_ood.provenance import CheckpointId
 from immature_ood.storage import StorageError, load_arrays, save_arrays
-from immature_ood.study import MODEL, AugmentationConfig, ModelConfig, TrainingConfig
+from immature_ood.study import TrainingConfig
 
 __all__ = ["Run", "load_model", "load_tensors", "save_tensors"]
 
@@ -91,7 +94,7 @@ def load_model(path: str | os.PathLike[str]) -> tuple[DensityModel, CheckpointId
     """The model of a weights file, in evaluation mode, and which checkpoint it is."""
     tensors, metadata = load_tensors(path, WEIGHTS)
     try:
-        config = MODEL.validate_python(metadata["run"]["model"])
+        config = registry.parse("models", metadata["run"]["model"])
         channels, height, width = metadata["run"]["shape"]
         model = make_model(config, (channels, height, width), torch.Generator())
         model.load_state_dict(tensors)

@@ -50,7 +50,7 @@ def audit_faults(study: Study, audits: Sequence[tuple[str, Study]]) -> list[str]
 
 def _audit(study: Study, audited: Study) -> Iterator[str]:
     for kind, names, known in (
-        ("detectors", audited.detectors, study.detectors),
+        ("detectors", [*audited.detectors], [*study.detectors]),
         ("models", [*audited.models], [*study.models]),
     ):
         for name in names:

@@ -16,13 +16,15 @@ from urllib.parse import urlsplit
 import torch
 
 from immature_ood import registry, runtime
+from immature_ood.config import DatasetConfig, ModelConfig
 from immature_ood.config_file import read_config
 from immature_ood.datasets import Source, uses_training_set
+from immature_ood.density import DensityModel
 from immature_ood.downloads import Download
 from immature_ood.gradients import layer_norms
-from immature_ood.models import DensityModel, make_model
+from immature_ood.models import make_model
 from immature_ood.planning import faults_of_threads, plan
-from immature_ood.study import DatasetConfig, ModelConfig, Study, StudyError
+from immature_ood.study import Study, StudyError
 
 __all__ = ["Cost", "cost_of", "diagnose"]
 
@@ -155,9 +157,7 @@ def _data(dataset: DatasetConfig, data_dir: Path) -> Iterator[tuple[bool, str]]:
         yield True, ", ".join(f"{package} {version(package)}" for package in cast(Source, source).PACKAGES)
     except PackageNotFoundError as error:
         yield False, f"package {error.name} is missing; install it"
-    if dataset.path is not None:
-        found = Path(dataset.path).is_dir()
-        yield found, f"{dataset.path} is {'there' if found else 'not there: mend its path in the study'}"
+    yield from ((False, fault) for fault in dataset.faults())
     for part, download in getattr(source, "FILES", {}).items():
         if part != "train" or uses_training_set(dataset):
             yield _file(download, data_dir / dataset.source)

@@ -260,7 +260,11 @@ def layer_auroc_table(checkpoint: CheckpointId, fitted: Fitted, tests: Iterable[
     tests: the features of the ID test set and of each OOD test set, at any batch sizes; other splits are ignored.
     Dead layers have AUROC NaN. Empty if no GradientNorms was fitted.
     """
-    detectors = {b: detector for (_, b), detector in fitted.items() if isinstance(detector, GradientNorms)}
+    detectors = {
+        b: detector
+        for (name, b), detector in fitted.items()
+        if name == "gradient_norms" and isinstance(detector, GradientNorms)
+    }
     used = [features for features in tests if features.split == "test" and features.batch_size in detectors]
     terms = {(f.batch_size, f.dataset): detectors[f.batch_size].terms(f) for f in used}
     columns = [

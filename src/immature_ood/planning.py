@@ -5,11 +5,12 @@ from pathlib import Path
 from typing import Any
 
 from immature_ood import registry
+from immature_ood.config import DatasetConfig, ImageConfig
 from immature_ood.config_file import faults_of_file
-from immature_ood.datasets import folder, unit_of
+from immature_ood.datasets import unit_of
 from immature_ood.shares import with_shares
 from immature_ood.storage import StorageError, check_writable
-from immature_ood.study import DatasetConfig, ImageConfig, Study, StudyError
+from immature_ood.study import Study, StudyError
 
 __all__ = ["faults", "faults_here", "faults_of_threads", "plan", "results_folders"]
 
@@ -70,8 +71,7 @@ def _faults(dataset: DatasetConfig) -> Iterator[str]:
         unit_of(dataset)
     except StudyError as error:
         yield str(error)
-    if dataset.source == "folder":
-        yield from folder.faults(dataset)
+    yield from dataset.faults()
 
 
 def _too_large(image: ImageConfig, sources: set[str]) -> Iterator[str]:

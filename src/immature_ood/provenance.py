@@ -5,6 +5,7 @@ import hashlib
 import json
 import platform
 import subprocess
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -19,7 +20,17 @@ __all__ = ["CheckpointId", "describe", "source_hashes", "versions"]
 PACKAGE = "immature_ood"
 SOURCE = Path(__file__).resolve().parent  # also where the project is reached by links
 # These modules decide how a result is stored or described, never what it is; a study acts through its values alone.
-WITHOUT_INFLUENCE = {"config_file", "job", "progress", "provenance", "registry", "storage", "study", "validity"}
+WITHOUT_INFLUENCE = {
+    "config",
+    "config_file",
+    "job",
+    "progress",
+    "provenance",
+    "registry",
+    "storage",
+    "study",
+    "validity",
+}
 
 
 @dataclass(frozen=True)
@@ -37,16 +48,19 @@ class CheckpointId:
 def source_hashes(*paths: str | Path) -> dict[str, str]:
     """A short hash of each module of this package that the given Python files reach by imports, and of the files.
 
-    Modules are named as in imports, without the package; files outside it, such as scripts, by their file name.
-    Comments, docstrings and layout do not count. Modules found by name at run time (registry) must be given as paths.
+    Modules are named as in imports, without the package; files outside it, such as scripts, by their file name, where
+    two have the same with that of their folder. Comments, docstrings and layout do not count. Modules found by name at
+    run time (registry) must be given as paths.
     """
-    found: dict[str, str] = {}
-    waiting = [Path(path) for path in paths]
+    found: dict[Path, str] = {}
+    waiting = [Path(path).resolve() for path in paths]
     while waiting:
         path = waiting.pop()
-        found[_name(path)] = _syntax_hash(path)
-        waiting += [file for file in _imported(path) if _name(file) not in found.keys() | WITHOUT_INFLUENCE]
-    return dict(sorted(found.items()))
+        found[path] = _name(path)
+        waiting += [file for file in _imported(path) if file not in found and _name(file) not in WITHOUT_INFLUENCE]
+    taken = Counter(found.values())
+    names = {path: name if taken[name] == 1 else f"{path.parent.name}/{name}" for path, name in found.items()}
+    return dict(sorted((names[path], _syntax_hash(path)) for path in found))
 
 
 def describe(
@@ -109,29 +123,35 @@ def _imported(path: Path) -> list[Path]:
     return found
 
 
-def _modules(node: ast.AST, path: Path) -> Iterator[str]:
-    """The modules that a statement in a file imports, and the names it takes from them, which may be modules too."""
+def _modules(node: ast.AST, path: Path) -> Iterator[list[str]]:
+    """The modules that a statement in a file imports, and the names it takes from them, which may be modules too.
+
+    Each is a list of its parts; the first is a package or, of the files beside a plug-in of one's own, their folder.
+    """
     if isinstance(node, ast.Import):
-        yield from (alias.name for alias in node.names)
+        yield from (alias.name.split(".") for alias in node.names)
     elif isinstance(node, ast.ImportFrom):
-        module = ".".join([*_package(path, node.level), *filter(None, [node.module])])
+        module = [*_package(path, node.level), *(node.module.split(".") if node.module else [])]
         yield module
-        yield from (f"{module}.{alias.name}" for alias in node.names)
+        yield from ([*module, alias.name] for alias in node.names)
 
 
 def _package(path: Path, level: int) -> list[str]:
     """What the dots of a relative import in a file stand for: none, the package the file is in, the one above, ..."""
-    folders = [PACKAGE, *path.resolve().parent.relative_to(SOURCE).parts] if level else []
-    return folders[: len(folders) - level + 1]
-
-
-def _files(module: str) -> list[Path]:
-    head, *parts = module.split(".")
-    if head != PACKAGE or not parts:
+    if not level:
         return []
-    path = SOURCE.joinpath(*parts)
+    folder = path.resolve().parents[level - 1]
+    inside = folder == SOURCE or SOURCE in folder.parents
+    return [PACKAGE, *folder.relative_to(SOURCE).parts] if inside else [str(folder)]
+
+
+def _files(module: list[str]) -> list[Path]:
+    head, *parts = module
+    if not parts or not (head == PACKAGE or Path(head).is_absolute()):
+        return []
+    path = (SOURCE if head == PACKAGE else Path(head)).joinpath(*parts)
     candidates = [path.with_suffix(".py"), path / "__init__.py", path.parent / "__init__.py"]
-    return [file for file in candidates if file.is_file() and file != SOURCE / "__init__.py"]
+    return [file.resolve() for file in candidates if file.is_file() and file != SOURCE / "__init__.py"]
 
 
 def _commit() -> str:

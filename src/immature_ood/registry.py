@@ -1,33 +1,112 @@
-"""Data sets, models and detectors are found by the name of their file: adding one is adding a file."""
+"""Plug-ins: data sources, models and detectors, each one file (or folder) that is found by its name.
 
+A plug-in is a file of the folder of its kind, or one of your own that a study names by its path. It owns its `Config`
+(see config), which a study's section is read with, and what it makes: a data source `load`, a model `make`, a detector
+`fit` (see datasets, models and detectors). What is heavy, such as torch, it imports inside these functions or in a file
+beside it whose name begins with _, for a study is planned without.
+"""
+
+import hashlib
 import importlib
+import importlib.util
 import pkgutil
+import sys
+from collections.abc import Mapping
 from difflib import get_close_matches
 from pathlib import Path
 from types import ModuleType
-from typing import Literal
+from typing import Any, Literal
 
-__all__ = ["Kind", "did_you_mean", "load", "names"]
+from immature_ood.config import SECTIONS, Config
+
+__all__ = [
+    "KEYS",
+    "Kind",
+    "PluginError",
+    "config_class",
+    "did_you_mean",
+    "file_of",
+    "load",
+    "names",
+    "own_name",
+    "parse",
+]
 
 Kind = Literal["datasets", "models", "detectors"]
+KEYS: Mapping[Kind, str] = {"datasets": "source", "models": "architecture", "detectors": "detector"}  # name a plug-in
+
+
+class PluginError(ValueError):
+    """There is no such plug-in, or its file cannot be run."""
 
 
 def names(kind: Kind) -> list[str]:
-    """All registered names of a kind, sorted; nothing is imported.
+    """All names of a kind that come with the package, sorted; nothing is imported.
 
     >>> names("detectors")
-    ['gradient_norms', 'gradient_norms_epsilon', 'likelihood', 'typicality']
+    ['gradient_norms', 'likelihood', 'typicality']
     """
     folder = Path(__file__).parent / kind
     return sorted(m.name for m in pkgutil.iter_modules([str(folder)]) if not m.name.startswith("_"))
 
 
 def load(kind: Kind, name: str) -> ModuleType:
-    """The module of that name; raises KeyError naming the nearest valid name."""
+    """The module of a name, or of a path such as "mine.py" or "detectors/mine", relative to where the process runs.
+
+    Raises PluginError, naming the nearest valid name.
+    """
+    if _is_path(name):
+        return _load_file(Path(name))
     known = names(kind)
     if name not in known:
-        raise KeyError(f"no {name!r} among the {kind}{did_you_mean(name, known)}")
+        raise PluginError(f"unknown name {name!r}{did_you_mean(name, known)}")
     return importlib.import_module(f"immature_ood.{kind}.{name}")
+
+
+def config_class(kind: Kind, name: str) -> type[Config]:
+    """What a plug-in's section is read with: its Config, or, where it has no options, that of its kind."""
+    own: type[Config] = vars(load(kind, name)).get("Config", SECTIONS[kind])
+    return own
+
+
+def parse(kind: Kind, section: Mapping[str, Any]) -> Any:
+    """The config of a plug-in's section, such as {"architecture": "glow", "blocks": 2}."""
+    return config_class(kind, section[KEYS[kind]]).model_validate(dict(section))
+
+
+def file_of(kind: Kind, name: str) -> Path:
+    """The file that a plug-in is read from, of a folder its __init__.py."""
+    path = Path(name) if _is_path(name) else Path(__file__).parent / kind / name
+    return path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+
+
+def own_name(name: str) -> str:
+    """What a plug-in is called where a study gives it no name: of a path, the name of the file.
+
+    >>> own_name("detectors/mine.py"), own_name("likelihood")
+    ('mine', 'likelihood')
+    """
+    return Path(name).stem if _is_path(name) else name
+
+
+def _is_path(name: str) -> bool:
+    return "/" in name or name.endswith(".py")
+
+
+def _load_file(path: Path) -> ModuleType:
+    """Runs a file once a process, as part of a package of the files beside it, so that it can import these."""
+    file = file_of("detectors", str(path))
+    if not file.is_file():
+        raise PluginError(f"there is no file {file}")
+    folder = path.resolve().parent
+    package = f"immature_ood_plugins_{hashlib.sha256(str(folder).encode()).hexdigest()[:12]}"
+    if package not in sys.modules:
+        sys.modules[package] = ModuleType(package)
+        sys.modules[package].__path__ = [str(folder)]
+    try:
+        return importlib.import_module(f"{package}.{path.stem}")
+    except Exception as error:  # whatever a file of somebody's own does
+        raise PluginError(f"{file} cannot be imported ({type(error).__name__}: {error})") from error
 
 
 def did_you_mean(name: str, known: list[str]) -> str:

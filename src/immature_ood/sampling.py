@@ -10,12 +10,12 @@ from types import MappingProxyType
 import numpy as np
 import torch
 
+from immature_ood.config import SAMPLES
+from immature_ood.density import DensityModel
 from immature_ood.dequantisation import derive_seed, quantise
-from immature_ood.models import DensityModel
 from immature_ood.progress import progress
 from immature_ood.provenance import CheckpointId
 from immature_ood.storage import write_array, write_json
-from immature_ood.study import SAMPLES
 
 __all__ = ["LOOKS", "Drawn", "draw", "write_samples"]
 

@@ -7,8 +7,9 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from immature_ood.config import DatasetConfig
 from immature_ood.datasets import SPLITS, folder
-from immature_ood.study import DatasetConfig, FeatureConfig
+from immature_ood.study import FeatureConfig
 
 __all__ = ["with_shares"]
 

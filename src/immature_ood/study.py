@@ -4,279 +4,178 @@
 """
 
 import argparse
-import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import pairwise
 from pathlib import Path
-from types import NoneType
-from typing import Annotated, Any, Literal, Self, get_args
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Discriminator,
-    Field,
-    Tag,
-    TypeAdapter,
-    ValidationError,
-    ValidationInfo,
-    field_validator,
-    model_validator,
-)
+from pydantic import BaseModel, BeforeValidator, Field, SerializeAsAny, ValidationError, model_validator
 
 from immature_ood import registry
+from immature_ood.config import (
+    SAMPLES,
+    SECTIONS,
+    Config,
+    DatasetConfig,
+    DetectorConfig,
+    ImageConfig,
+    ModelConfig,
+    Name,
+    NonNegative,
+    Positive,
+    Real,
+)
 from immature_ood.config_file import StudyError, read_config
 
-__all__ = [
-    "MODEL",
-    "SAMPLES",
-    "AugmentationConfig",
-    "DatasetConfig",
-    "EvaluationConfig",
-    "FeatureConfig",
-    "GlowConfig",
-    "ImageConfig",
-    "ModelConfig",
-    "SamplesConfig",
-    "Study",
-    "StudyError",
-    "TiedFlowConfig",
-    "TrainingConfig",
-    "retired",
-]
+__all__ = ["EvaluationConfig", "FeatureConfig", "Study", "StudyError", "TrainingConfig", "retired"]
 
 RETIRED = {  # keys of older configs: where they went, or None where nothing follows from them any more
     ("training", "samples"): "samples",
     ("evaluation", "resamples"): None,
     ("evaluation", "seed"): None,
 }
-SAMPLES = "samples"  # the source of a data set whose training images are drawn from a model
-
-MOST = 2**31 - 1  # no count, seed or epoch is larger
-LARGEST = 1e9  # nor any other number
-LONGEST = 64  # letters of a name: paths and file names are made of them
-LABELS = {"all", "mean"}  # words that stand for every set, or for none, in tables and in the report
+DETECTORS = ("gradient_norms", "likelihood", "typicality")  # of a study that names none
 
 
-def _name(name: str) -> str:
-    if not re.fullmatch(r"[A-Za-z0-9]([A-Za-z0-9_.-]*[A-Za-z0-9_-])?", name):
-        raise ValueError("a name has letters, digits, _, . and -, begins with a letter or digit and does not end in .")
-    if len(name) > LONGEST:
-        raise ValueError(f"a name has at most {LONGEST} letters")
-    if name.lower() in LABELS:
-        raise ValueError(f"a name is not {' or '.join(sorted(LABELS))}, which mean something else in tables")
-    return name
+def _plug_in(kind: registry.Kind) -> BeforeValidator:
+    """A section of a plug-in is read with the plug-in's own Config; only those that a study names are imported.
 
-
-def _whole(value: Any) -> Any:
-    """Snakemake's --config gives the numbers inside lists and sections as strings."""
-    return int(value) if isinstance(value, str) and re.fullmatch(r"0|[1-9][0-9]{0,18}", value) else value
-
-
-def _real(value: Any) -> Any:
-    """So does it these; and YAML reads 1e-3 as a string."""
-    number = r"[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?"
-    return float(value) if isinstance(value, str) and re.fullmatch(number, value, re.ASCII) else value
-
-
-def _not_huge(value: float) -> float:
-    if abs(value) > LARGEST:
-        raise ValueError(f"a number is at most {LARGEST:g}")
-    return value
-
-
-Name = Annotated[str, AfterValidator(_name)]
-Whole = Annotated[int, BeforeValidator(_whole), Field(le=MOST)]
-Positive = Annotated[Whole, Field(gt=0)]
-NonNegative = Annotated[Whole, Field(ge=0)]
-Real = Annotated[float, BeforeValidator(_real), Field(allow_inf_nan=False), AfterValidator(_not_huge)]
-
-
-class Config(BaseModel):
-    """Unknown keys are errors; numbers are not read from other words; nothing changes after loading."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
-
-    @field_validator("*", mode="before")
-    @classmethod
-    def _from_command_line(cls, value: Any, info: ValidationInfo) -> Any:
-        """Snakemake's --config gives true, false and null inside sections as strings."""
-        annotation = cls.model_fields[str(info.field_name)].annotation
-        kinds = {annotation, *get_args(annotation)}
-        meaning: dict[str, bool | None] = {"true": True, "false": False} if bool in kinds else {}
-        meaning |= {"null": None} if NoneType in kinds else {}
-        return meaning.get(value, value) if isinstance(value, str) else value
-
-
-class ImageConfig(Config):
-    """The one shape all data sets of a study share, uint8."""
-
-    channels: Annotated[Literal[1, 3], BeforeValidator(_whole)] = 1
-    side: Positive = 28
-    resize: Literal["bilinear", "bicubic", "lanczos", "box"] = "bilinear"  # of all sets that are resized, antialiased
-
-    @property
-    def shape(self) -> tuple[int, int, int]:
-        """(C, H, W)."""
-        return self.channels, self.side, self.side
-
-
-class AugmentationConfig(Config):
-    """Random changes of the training images, fresh at every step; images that are scored are never changed."""
-
-    translation: Annotated[Real, Field(ge=0, lt=1)] = 0.0  # the furthest shift, as a share of the side; zeros come in
-    flip: bool = False  # left and right change places, every second time
-    frozen: bool = False  # drawn once for each image instead, as the released code has it for ImageNet32
-
-
-class SamplesConfig(Config):
-    """Where a data set's training images are drawn: a kept checkpoint of this study."""
-
-    dataset: str  # the model was trained on it; its fit and test images are this data set's too
-    model: str = "glow"
-    seed: NonNegative = 0
-    epoch: NonNegative
-    temperature: Annotated[Real, Field(gt=0)] = 1.0  # multiplies the deviation of every latent
-
-
-class DatasetConfig(Config):
-    """One data set: where it comes from and how many images each split gets.
-
-    Where images that are in two splits are left out, the splits are smaller by so many.
+    What names no plug-in is left for Study, which tells it together with other faults.
     """
+    key, common = registry.KEYS[kind], SECTIONS[kind]
 
-    source: str = ""  # a file of datasets/; by default the name of the data set itself
-    path: str | None = None  # of the source "folder": the folder of images
-    train: NonNegative = 3000  # images a model is trained on, if this set is in-distribution
-    fit: NonNegative = 1000  # held-out images the detectors are fitted on
-    test: Positive = 1000  # images that are scored
-    fit_from: Literal["test", "train"] = "test"  # where fit images come from, if the source has an official test set
-    seed: NonNegative = 0  # of the permutation before splitting
-    inverted: bool = False  # dark becomes bright: 255 minus each pixel
-    jpeg_quality: Annotated[Whole, Field(ge=1, le=100)] | None = None  # images are stored as JPEG and read again
-    augmentation: AugmentationConfig = AugmentationConfig()
-    unit: str | None = None  # what belongs together, such as "block" or "letter"; by default as the source says
-    samples_of: SamplesConfig | None = None  # the training images are drawn from a model
-    stands_for: Name | None = None  # the set whose random numbers and place in comparisons it takes
+    def read(section: Any) -> Any:
+        if not isinstance(section, Mapping) or not isinstance(section.get(key), str) or section[key] == SAMPLES:
+            return section
+        try:
+            return registry.config_class(kind, section[key]).model_validate(dict(section))
+        except registry.PluginError:
+            return common.model_validate({field: section[field] for field in common.model_fields if field in section})
+
+    return BeforeValidator(read)
 
 
-class GlowConfig(Config):
-    """Glow (Kingma & Dhariwal 2018)."""
-
-    architecture: Literal["glow"] = "glow"
-    blocks: Positive = 2  # L
-    steps: Positive = 4  # K, flow steps a block
-    hidden_channels: Positive = 64  # of the coupling networks
-
-
-class TiedFlowConfig(Config):
-    """The grey model of the code released with arXiv 2502.00820: one MLP coupling, used by every step."""
-
-    architecture: Literal["tied_flow"] = "tied_flow"
-    steps: Positive = 10
-    hidden_layers: Positive = 10  # between the first and the last of each of the two networks
-    hidden_features: Positive = 1000
-    unit_range: bool = False  # the flow begins with pixels / 255, as in the released code, not with pixels / 256
-
-
-def _architecture(config: Any) -> str:
-    return str(config.get("architecture", "glow") if isinstance(config, Mapping) else "glow")
-
-
-ModelConfig = GlowConfig | TiedFlowConfig
-AnyModel = Annotated[
-    Annotated[GlowConfig, Tag("glow")] | Annotated[TiedFlowConfig, Tag("tied_flow")], Discriminator(_architecture)
-]
-_ARCHITECTURES = {str(config.model_fields["architecture"].default): config for config in get_args(ModelConfig)}
-MODEL: TypeAdapter[ModelConfig] = TypeAdapter(AnyModel)  # MODEL.validate_python(mapping) is the config of a model
+AnyDataset = Annotated[SerializeAsAny[DatasetConfig], _plug_in("datasets")]
+AnyModel = Annotated[SerializeAsAny[ModelConfig], _plug_in("models")]
+AnyDetector = Annotated[SerializeAsAny[DetectorConfig], _plug_in("detectors")]
 
 
 class TrainingConfig(Config):
     """Maximum likelihood."""
 
     optimizer: Literal["adamax", "adamw"] = "adamax"
-    dequantisation: Literal["uniform", "none"] = "uniform"  # none: pixels as they are, as the released grey model
+    dequantisation: Literal["uniform", "none"] = "uniform"
+    """None: pixels as they are, as the released grey model."""
     learning_rate: Annotated[Real, Field(gt=0)] = 1e-3
     weight_decay: Annotated[Real, Field(ge=0)] = 5e-5
     batch_size: Positive = 64
-    warmup_epochs: NonNegative = 1  # linear warm-up of the learning rate
-    warmup: Literal["step", "epoch"] = "step"  # when the rate is raised; epoch: once an epoch, as the public Glow's
-    initialisation_images: Positive = 256  # of the batch that sets the actnorms; 512 in the released code
-    gradient_clip: Annotated[Real, Field(gt=0)] | None = None  # largest norm of the whole gradient, bits/dim
-    precision: Literal["fp32", "tf32", "bf16-coupling"] = "fp32"  # bf16: of the networks inside the couplings alone
-    compile: bool = False  # by torch.compile: minutes at the start, for a GPU, where small steps wait for launches
+    warmup_epochs: NonNegative = 1
+    """Linear warm-up of the learning rate."""
+    warmup: Literal["step", "epoch"] = "step"
+    """When the rate is raised; epoch: once an epoch, as the public Glow's."""
+    initialisation_images: Positive = 256
+    """Of the batch that sets the actnorms; 512 in the released code."""
+    gradient_clip: Annotated[Real, Field(gt=0)] | None = None
+    """Largest norm of the whole gradient, bits/dim."""
+    precision: Literal["fp32", "tf32", "bf16-coupling"] = "fp32"
+    """Bf16: of the networks inside the couplings alone."""
+    compile: bool = False
+    """By torch.compile: minutes at the start, for a GPU, where small steps wait for launches."""
 
 
 class FeatureConfig(Config):
     """Layer-wise gradient norms."""
 
-    batch_sizes: Annotated[list[Positive], Field(min_length=1)] = [1, 5]  # b, images a group
-    fit_images: Positive = 1000  # cap on the ID fit set
-    test_images: Positive = 1000  # cap on each test set
-    chunk_images: Positive | None = None  # images worked on at once: memory, not results; by default what suits
-    tf32: bool = False  # on a GPU, products rounded to TF32: faster, and not what the scores were checked with
-    objective: Literal["log_prob", "sum_z"] = "log_prob"  # whose gradient is taken; sum_z: the paper's released code
-    noise: Literal["fixed", "fresh", "none"] = "fixed"  # of dequantisation; fresh: another at every checkpoint
+    batch_sizes: Annotated[list[Positive], Field(min_length=1)] = [1, 5]
+    """b, images a group."""
+    fit_images: Positive = 1000
+    """Cap on the ID fit set."""
+    test_images: Positive = 1000
+    """Cap on each test set."""
+    chunk_images: Positive | None = None
+    """Images worked on at once: memory, not results; by default what suits."""
+    tf32: bool = False
+    """On a GPU, products rounded to TF32: faster, and not what the scores were checked with."""
+    objective: Literal["log_prob", "sum_z"] = "log_prob"
+    """Whose gradient is taken; sum_z: the paper's released code."""
+    noise: Literal["fixed", "fresh", "none"] = "fixed"
+    """Of dequantisation; fresh: another at every checkpoint."""
 
 
 class EvaluationConfig(Config):
     """Intervals and the test of the claim."""
 
     confidence: Annotated[Real, Field(gt=0, lt=1)] = 0.95
-    margin: Annotated[Real, Field(ge=0)] = 0.02  # AUROC differences within it are equivalent
-    drop_minimum: bool = False  # AUROC without each set's smallest score: the paper's released code
+    margin: Annotated[Real, Field(ge=0)] = 0.02
+    """AUROC differences within it are equivalent."""
+    drop_minimum: bool = False
+    """AUROC without each set's smallest score: the paper's released code."""
 
 
 class Study(Config):
     """A whole study. Every key but `name`, `datasets` and `epochs` has a default."""
 
     name: Name
-    shares: Name | None = None  # another study, whose images and checkpoints are used, and made if they are missing
-    audits: list[str] = []  # config files of studies that differ from this one in one choice, for tables/audit.csv
-    baselines: dict[str, str] = {}  # of a study in `audits`: what a detector or model of it is compared with
-    data_dir: str = "data"  # original files: those that you put there, and downloads
+    shares: Name | None = None
+    """Another study, whose images and checkpoints are used, and made if they are missing."""
+    audits: list[str] = []
+    """Config files of studies that differ from this one in one choice, for tables/audit.csv."""
+    baselines: dict[str, str] = {}
+    """Of a study in `audits`: what a detector or model of it is compared with."""
+    data_dir: str = "data"
+    """Original files: those that you put there, and downloads."""
     image: ImageConfig = ImageConfig()
-    datasets: Annotated[dict[Name, DatasetConfig], Field(min_length=1)]
-    id_datasets: list[str] = []  # in-distribution sets; by default all
-    models: Annotated[dict[Name, AnyModel], Field(min_length=1)] = {"glow": GlowConfig()}
+    datasets: Annotated[dict[Name, AnyDataset], Field(min_length=1)]
+    """Data sets by name; a set of the name of its source needs no options."""
+    id_datasets: list[str] = []
+    """In-distribution sets; by default all."""
+    models: Annotated[dict[Name, AnyModel], Field(min_length=1)] = Field(default={"glow": {}}, validate_default=True)
+    """Models by name."""
     seeds: Annotated[list[NonNegative], Field(min_length=1)] = [0]
-    epochs: Annotated[list[NonNegative], Field(min_length=1)]  # kept epochs; 0 is the untrained control
-    epochs_per_job: Positive | None = None  # the most a training job makes, for queues with a time limit
-    threads: Positive = 1  # of each training and feature job, set in-process: results depend on it
-    device: Literal["auto", "cpu", "cuda"] = "auto"  # auto: a GPU where there is one; cuda: one a job is asked for
+    epochs: Annotated[list[NonNegative], Field(min_length=1)]
+    """Kept epochs; 0 is the untrained control."""
+    epochs_per_job: Positive | None = None
+    """The most a training job makes, for queues with a time limit."""
+    threads: Positive = 1
+    """Of each training and feature job, set in-process: results depend on it."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """Auto: a GPU where there is one; cuda: one a job is asked for."""
     training: TrainingConfig = TrainingConfig()
-    samples: Positive = 16  # images drawn from the model at each kept epoch, to be looked at
+    samples: Positive = 16
+    """Images drawn from the model at each kept epoch, to be looked at."""
     features: FeatureConfig = FeatureConfig()
-    fit_set: Literal["held_out", "test"] = "held_out"  # test: detectors are fitted on the ID images that are scored
-    detectors: Annotated[list[str], Field(min_length=1)] = ["gradient_norms", "likelihood", "typicality"]
+    fit_set: Literal["held_out", "test"] = "held_out"
+    """Test: detectors are fitted on the ID images that are scored."""
+    detectors: Annotated[dict[Name, AnyDetector], Field(min_length=1)]
+    """Detectors by name, with their options, or a list of names."""
     evaluation: EvaluationConfig = EvaluationConfig()
 
     @model_validator(mode="before")
     @classmethod
     def _name_defaults(cls, config: Any) -> Any:
-        """A data set without a source is named after its source; no id_datasets means all."""
-        config = _without_retired(config)
-        if not isinstance(config, Mapping) or not isinstance(config.get("datasets"), Mapping):
-            return config
-        datasets = {}
-        for name, options in config["datasets"].items():
-            given = {} if options is None else options
-            if isinstance(given, Mapping) and isinstance(name, str):
-                given = {"source": SAMPLES if given.get("samples_of") else name, **given}
-            datasets[name] = given
-        return {"id_datasets": [name for name in datasets if isinstance(name, str)], **config, "datasets": datasets}
+        """What a section is of, where it does not say: mostly what it is called."""
+        if faults := _said_twice(config):
+            raise ValueError(faults)
+        return _named(_without_retired(config))
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        faults = [*self._unknown_names(), *self._bad_lists()]
+        faults = [*self._unknown_plug_ins(), *self._unknown_names(), *self._bad_lists()]
         if not faults:  # these look names up
-            faults = [*self._bad_sources(), *self._bad_sizes(), *self._bad_shapes()]
+            faults = [*self._bad_samples(), *self._bad_sizes(), *self._bad_shapes()]
         if faults:
             raise ValueError("\n".join(faults))
         return self
+
+    def _unknown_plug_ins(self) -> Iterator[str]:
+        for kind, key in registry.KEYS.items():
+            for name, section in getattr(self, kind).items():
+                try:
+                    if getattr(section, key) != SAMPLES:
+                        registry.load(kind, getattr(section, key))
+                except registry.PluginError as error:
+                    yield f"{kind}.{name}.{key}: {error}"
 
     def _unknown_names(self) -> list[str]:
         return [
@@ -292,12 +191,8 @@ class Study(Config):
             if samples := dataset.samples_of:
                 yield f"datasets.{name}.samples_of.dataset", samples.dataset, originals
                 yield f"datasets.{name}.samples_of.model", samples.model, [*self.models]
-            else:
-                yield f"datasets.{name}.source", dataset.source, registry.names("datasets")
         for i, name in enumerate(self.id_datasets):
             yield f"id_datasets.{i}", name, [*self.datasets]
-        for i, name in enumerate(self.detectors):
-            yield f"detectors.{i}", name, registry.names("detectors")
         for name in self.baselines:
             yield "baselines", name, [*self.detectors, *self.models]
 
@@ -308,7 +203,6 @@ class Study(Config):
         for key, values in (
             ("seeds", self.seeds),
             ("id_datasets", self.id_datasets),
-            ("detectors", self.detectors),
             ("features.batch_sizes", self.features.batch_sizes),
         ):
             if len(set(values)) < len(values):
@@ -332,12 +226,9 @@ class Study(Config):
             if len(same) > 1
         ]
 
-    def _bad_sources(self) -> list[str]:
+    def _bad_samples(self) -> list[str]:
         faults = []
         for name, dataset in self.datasets.items():
-            if (dataset.source == "folder") != (dataset.path is not None):
-                mend = "name the folder of images" if dataset.path is None else "only the source 'folder' has one"
-                faults.append(f"datasets.{name}.path: {mend}")
             if samples := dataset.samples_of:
                 for key, chosen, kept in (("seed", samples.seed, self.seeds), ("epoch", samples.epoch, self.epochs)):
                     if chosen not in kept:
@@ -346,10 +237,7 @@ class Study(Config):
 
     def _bad_shapes(self) -> list[str]:
         return [
-            f"models.{name}.blocks: {model.blocks} blocks halve the side {model.blocks} times, but image.side is "
-            f"{self.image.side}"
-            for name, model in self.models.items()
-            if isinstance(model, GlowConfig) and self.image.side % 2**model.blocks
+            f"models.{name}.{fault}" for name, model in self.models.items() for fault in model.faults(self.image.shape)
         ]
 
     def _bad_sizes(self) -> list[str]:
@@ -426,7 +314,7 @@ class Study(Config):
         try:
             return cls.model_validate(dict(config))
         except ValidationError as error:
-            raise StudyError("\n".join(_lines(cls, error))) from None
+            raise StudyError("\n".join(_lines(cls, error, _named(_without_retired(config))))) from None
 
     @classmethod
     def read(cls, path: str | Path) -> Self:
@@ -460,53 +348,88 @@ def _without_retired(config: Any) -> Any:
     return config
 
 
+def _named(config: Any) -> Any:
+    """A config in which each section of a plug-in names it; detectors in a list are sections by name."""
+    if not isinstance(config, Mapping):
+        return config
+    config = {"models": {"glow": {}}, "detectors": list(DETECTORS), **config}
+    config["detectors"] = _by_name(config["detectors"])
+    for kind, key in registry.KEYS.items():
+        if isinstance(config.get(kind), Mapping):
+            config[kind] = {name: _section_named(kind, key, name, given) for name, given in config[kind].items()}
+    if isinstance(config.get("datasets"), Mapping):
+        config = {"id_datasets": [name for name in config["datasets"] if isinstance(name, str)], **config}
+    return config
+
+
+def _by_name(detectors: Any) -> Any:
+    """A list of names (or paths) as a mapping; what is not one is left for the checks."""
+    if not isinstance(detectors, list) or not all(isinstance(name, str) for name in detectors):
+        return detectors
+    return {registry.own_name(name): {"detector": name} for name in detectors}
+
+
+def _said_twice(config: Any) -> str:
+    """A line if a list of detectors holds two of one name."""
+    detectors = config.get("detectors") if isinstance(config, Mapping) else None
+    names = [name for name in detectors if isinstance(name, str)] if isinstance(detectors, list) else []
+    twice = len({*map(registry.own_name, names)}) < len(names)
+    return f"detectors: holds a value twice, got {detectors}" if twice else ""
+
+
+def _section_named(kind: registry.Kind, key: str, name: Any, given: Any) -> Any:
+    """A section with its key, such as source: by default its own name, of models of no such name glow."""
+    given = {} if given is None else given
+    if not isinstance(given, Mapping) or not isinstance(name, str):
+        return given
+    if kind == "datasets" and given.get("samples_of"):
+        return {key: SAMPLES, **given}
+    return {key: "glow" if kind == "models" and name not in registry.names(kind) else name, **given}
+
+
 def _short(value: Any) -> str:
     written = repr(value)
     return written if len(written) <= 80 else f"{written[:77]}..."
 
 
-def _lines(model: type[BaseModel], error: ValidationError) -> list[str]:
+def _lines(model: type[BaseModel], error: ValidationError, config: Any) -> list[str]:
     """Pydantic's faults as lines: key path, what is wrong, the nearest valid name."""
-    return [line for fault in error.errors(include_url=False, include_context=False) for line in _fault(model, fault)]
+    faults = error.errors(include_url=False, include_context=False)
+    return [line for fault in faults for line in _fault(model, fault, config)]
 
 
-def _fault(model: type[BaseModel], fault: Mapping[str, Any]) -> list[str]:
-    place, kind = _without_tag(fault["loc"]), fault["type"]
+def _fault(model: type[BaseModel], fault: Mapping[str, Any], config: Any) -> list[str]:
+    place, kind = fault["loc"], fault["type"]
     path, found = ".".join(map(str, place)), fault["input"]
     said = fault["msg"].removeprefix("Value error, ")
     if not path:  # from _consistent: its lines name their own keys
         return said.splitlines()
     if kind == "extra_forbidden":
-        return [f"{path}: unknown key{registry.did_you_mean(str(place[-1]), _fields(model, fault['loc'][:-1]))}"]
+        return [f"{path}: unknown key{registry.did_you_mean(str(place[-1]), _fields(model, place[:-1], config))}"]
     if kind == "missing":
         return [f"{path}: is missing"]
-    if kind == "union_tag_invalid":
-        name = str(found.get("architecture"))
-        return [f"{path}.architecture: unknown name {name!r}{registry.did_you_mean(name, [*_ARCHITECTURES])}"]
     if place[-1] == "[key]":  # of a mapping of names, which is said before the key
         path = ".".join(map(str, (*place[:-2], found)))
     mend = "; write it in quotes if it is a name" if kind == "string_type" else ""
     return [f"{path}: {said}, got {_short(found)}{mend}"]
 
 
-def _without_tag(path: tuple[int | str, ...]) -> tuple[int | str, ...]:
-    """Pydantic puts a model's architecture after its name; a person wrote it elsewhere."""
-    return path[:2] + path[3:] if path[:1] == ("models",) else path
-
-
-def _fields(model: type[BaseModel], path: tuple[int | str, ...]) -> list[str]:
-    """The valid keys of the section of `model` at `path`."""
+def _fields(model: type[BaseModel], path: tuple[int | str, ...], config: Any) -> list[str]:
+    """The valid keys of the section of `model` at `path`, of a plug-in's section those of its own Config."""
     for part in path:
-        model = _ARCHITECTURES.get(str(part), model)
+        config = config.get(part) if isinstance(config, Mapping) else None
         field = model.model_fields.get(str(part))
-        if field is None:  # a name in a mapping such as datasets: its section was reached with the mapping
-            continue
-        model = _section(field.annotation) or model
+        if field is not None:  # else a name in a mapping such as datasets: its section was reached with the mapping
+            model = _section(field.annotation) or model
+        for kind, key in registry.KEYS.items():
+            named = config.get(key) if isinstance(config, Mapping) else None
+            if model is SECTIONS[kind] and isinstance(named, str) and named != SAMPLES:
+                model = registry.config_class(kind, named)
     return [*model.model_fields]
 
 
 def _section(annotation: Any) -> type[BaseModel] | None:
-    """The Config inside an annotation such as dict[str, GlowConfig]."""
+    """The Config inside an annotation such as dict[str, ImageConfig]."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return annotation
     inner = [_section(argument) for argument in getattr(annotation, "__args__", ())]

@@ -22,13 +22,15 @@ from torch import Tensor
 
 from immature_ood.augmentation import augment
 from immature_ood.checkpoints import STATE, WEIGHTS, Run, load_tensors, save_tensors
+from immature_ood.config import AugmentationConfig
+from immature_ood.density import DensityModel, bits_per_dim
 from immature_ood.dequantisation import dequantise, derive_seed, fixed_noise, no_noise, training_noise
-from immature_ood.models import DensityModel, bits_per_dim, make_model
+from immature_ood.models import make_model
 from immature_ood.progress import progress
 from immature_ood.provenance import CheckpointId, versions
 from immature_ood.runtime import fits
 from immature_ood.storage import StorageError, read_json_lines, write_bytes, write_json
-from immature_ood.study import AugmentationConfig, TrainingConfig
+from immature_ood.study import TrainingConfig
 
 __all__ = [
     "TrainingDiverged",

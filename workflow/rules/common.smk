@@ -20,7 +20,6 @@ from snakemake.exceptions import WorkflowError
 from snakemake.iocontainers import Wildcards
 from snakemake.logging import logger
 
-from immature_ood import validity
 from immature_ood.config_file import read_config
 from immature_ood.counterparts import (
     audit_faults,
@@ -28,7 +27,7 @@ from immature_ood.counterparts import (
     counterparts,
     published_names,
 )
-from immature_ood.datasets import folder
+from immature_ood import registry, validity
 from immature_ood.planning import faults_of_threads, plan, results_folders
 from immature_ood.provenance import source_hashes
 from immature_ood.storage import read_json
@@ -154,12 +153,12 @@ def of_id_dataset(pattern):
 
 
 @cache
-def sources(script, *modules):
-    """Hashes of the syntax of everything a script reaches: an edit of it reruns the rule, a docstring does not."""
-    paths = [Path(workflow.basedir) / "workflow/scripts" / script]
-    return source_hashes(
-        *paths, *(SOURCE / "immature_ood" / f"{module}.py" for module in modules)
-    )
+def sources(script, *plugins):
+    """Hashes of the syntax of everything a script reaches, and of the files of plug-ins, which it finds by their names.
+
+    An edit of it reruns the rule, a docstring does not.
+    """
+    return source_hashes(Path(workflow.basedir) / "workflow/scripts" / script, *plugins)
 
 
 def memory(megabytes):
@@ -187,12 +186,6 @@ def previous_checkpoint(wildcards):
             f"{CHECKPOINT}/{{file}}", **{**wildcards, "epoch": epoch}, file=files
         )
     )
-
-
-def folder_listing(dataset):
-    """What is in the folder of a data set of one's own pictures; None of other sources."""
-    path = study.datasets[dataset].path
-    return None if path is None else folder.listing(path)
 
 
 def images_needed(dataset, split):
@@ -280,15 +273,16 @@ def to_be_done(path):
 
 def detector_sources(script):
     """As sources(), with the detectors that the study names."""
-    return sources(script, *(f"detectors/{detector}" for detector in study.detectors))
+    files = dict.fromkeys(config.detector for config in study.detectors.values())
+    return sources(script, *(registry.file_of("detectors", file) for file in files))
 
 
 def all_sources():
     """As sources(), of all that the numbers follow from: not of the plots."""
     named = [
-        *(f"models/{model.architecture}" for model in study.models.values()),
-        *(f"datasets/{study.datasets[name].source}" for name in study.real_datasets),
-        *(f"detectors/{detector}" for detector in study.detectors),
+        *(("models", model.architecture) for model in study.models.values()),
+        *(("datasets", study.datasets[name].source) for name in study.real_datasets),
+        *(("detectors", config.detector) for config in study.detectors.values()),
     ]
     stages = (
         "download",
@@ -303,10 +297,7 @@ def all_sources():
     scripts = (
         Path(workflow.basedir) / f"workflow/scripts/{stage}.py" for stage in stages
     )
-    return source_hashes(
-        *scripts,
-        *(SOURCE / "immature_ood" / f"{module}.py" for module in named),
-    )
+    return source_hashes(*scripts, *(registry.file_of(*plugin) for plugin in named))
 
 
 onstart:

@@ -25,10 +25,11 @@ rule download:
             exclude={"augmentation", "stands_for"}
         ),
         data_dir=study.data_dir,
-        pictures=lambda wildcards: folder_listing(wildcards.dataset),
+        pictures=lambda wildcards: study.datasets[wildcards.dataset].contents(),
         image=study.image.model_dump(),
         source=lambda wildcards: sources(
-            "download.py", f"datasets/{study.datasets[wildcards.dataset].source}"
+            "download.py",
+            registry.file_of("datasets", study.datasets[wildcards.dataset].source),
         ),
     script:
         "../scripts/download.py"
@@ -59,7 +60,10 @@ rule sample:
             wildcards.samples
         ].samples_of.model_dump(),
         source=lambda wildcards: sources(
-            "sample.py", f"models/{model_of_samples(wildcards.samples).architecture}"
+            "sample.py",
+            registry.file_of(
+                "models", model_of_samples(wildcards.samples).architecture
+            ),
         ),
     script:
         "../scripts/sample.py"

@@ -20,7 +20,9 @@ rule fit:
         mem_mb=memory(1000),
         runtime=30,
     params:
-        detectors=study.detectors,
+        detectors={
+            name: config.model_dump() for name, config in study.detectors.items()
+        },
         source=detector_sources("fit.py"),
     script:
         "../scripts/fit.py"

@@ -32,7 +32,8 @@ rule extract:
         datasets=study.real_datasets,
         original=lambda wildcards: study.original(wildcards.id),
         source=lambda wildcards: sources(
-            "extract.py", f"models/{study.models[wildcards.model].architecture}"
+            "extract.py",
+            registry.file_of("models", study.models[wildcards.model].architecture),
         ),
     script:
         "../scripts/extract.py"

@@ -325,6 +325,6 @@ rule provenance:
     params:
         study=study.model_dump(mode="json"),
         sources=all_sources(),
-        source=sources("provenance.py", "provenance"),
+        source=sources("provenance.py", SOURCE / "immature_ood/provenance.py"),
     script:
         "../scripts/provenance.py"

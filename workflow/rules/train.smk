@@ -36,7 +36,8 @@ rule train:
         stands_for=lambda wildcards: study.stands_for(wildcards.id),
         scratch=f"{SHARED}/checkpoints/{RUN}/.scratch",
         source=lambda wildcards: sources(
-            "train.py", f"models/{study.models[wildcards.model].architecture}"
+            "train.py",
+            registry.file_of("models", study.models[wildcards.model].architecture),
         ),
     script:
         "../scripts/train.py"
@@ -69,7 +70,8 @@ rule draw_samples:
         threads=study.threads,
         number=study.samples,
         source=lambda wildcards: sources(
-            "draw_samples.py", f"models/{study.models[wildcards.model].architecture}"
+            "draw_samples.py",
+            registry.file_of("models", study.models[wildcards.model].architecture),
         ),
     script:
         "../scripts/draw_samples.py"

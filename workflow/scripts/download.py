@@ -2,12 +2,12 @@
 
 from pathlib import Path
 
-from immature_ood import datasets
+from immature_ood import datasets, registry
+from immature_ood.config import ImageConfig
 from immature_ood.job import job
-from immature_ood.study import DatasetConfig, ImageConfig
 
 with job(snakemake.log):
-    config = DatasetConfig.model_validate(snakemake.params.config)
+    config = registry.parse("datasets", snakemake.params.config)
     image = ImageConfig.model_validate(snakemake.params.image)
     folder = Path(snakemake.output.manifest).parent
     needed = {

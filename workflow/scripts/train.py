@@ -4,11 +4,12 @@ import hashlib
 import json
 from pathlib import Path
 
-from immature_ood import runtime, training
+from immature_ood import registry, runtime, training
 from immature_ood.checkpoints import Run
+from immature_ood.config import AugmentationConfig
 from immature_ood.job import job
 from immature_ood.storage import load_split
-from immature_ood.study import MODEL, AugmentationConfig, TrainingConfig
+from immature_ood.study import TrainingConfig
 
 with job(snakemake.log) as say:
     options = TrainingConfig.model_validate(snakemake.params.training)
@@ -17,7 +18,7 @@ with job(snakemake.log) as say:
     run = Run(
         id_dataset=snakemake.wildcards.id,
         model_name=snakemake.wildcards.model,
-        model=MODEL.validate_python(snakemake.params.model),
+        model=registry.parse("models", snakemake.params.model),
         training=options,
         shape=tuple(snakemake.params.shape),
         seed=int(snakemake.wildcards.seed),

@@ -3,7 +3,7 @@
 A source is one file of this folder, found by its name (see registry). It has
 
 * `PACKAGES`: the distributions its images come from or through; their versions go in the manifest;
-* `load(image, config, data_dir)`: as many images a split as `config` asks for, or as there are, each of `image.shape`.
+* `load(config, image, data_dir)`: as many images a split as `config` asks for, or as there are, each of `image.shape`.
   The images of a split are in an order that `config.seed` gives;
 * `FILES`, if it has files to download: a Download for each, kept in `data_dir/<source>/`; that of an official split is
   called "train" or "test";
@@ -29,9 +29,10 @@ from typing import Any, Protocol, cast
 import numpy as np
 
 from immature_ood import registry
+from immature_ood.config import DatasetConfig, ImageConfig
+from immature_ood.config_file import StudyError
 from immature_ood.datasets._pixels import through_jpeg
 from immature_ood.storage import write_json, write_whole
-from immature_ood.study import DatasetConfig, ImageConfig, StudyError
 
 __all__ = [
     "SPLITS",
@@ -91,7 +92,7 @@ class Source(Protocol):
 
     PACKAGES: tuple[str, ...]
 
-    def load(self, image: ImageConfig, config: DatasetConfig, data_dir: Path) -> dict[str, Images]:
+    def load(self, config: DatasetConfig, image: ImageConfig, data_dir: Path) -> dict[str, Images]:
         """Up to config.train, config.fit and config.test images, in seeded random order.
 
         Raises StorageError if a file cannot be had or read, and StudyError beginning with a key of `config` if that is
@@ -175,7 +176,7 @@ def _load(name: str, source: Source, config: DatasetConfig, image: ImageConfig, 
     """What the source gives, checked."""
     try:
         unit_of(config)
-        given = source.load(image, config, data_dir)
+        given = source.load(config, image, data_dir)
     except StudyError as error:
         raise StudyError(f"datasets.{name}.{error}") from None
     for split in SPLITS:

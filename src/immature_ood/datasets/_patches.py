@@ -13,10 +13,10 @@ from importlib.metadata import distribution
 
 import numpy as np
 
+from immature_ood.config import DatasetConfig, ImageConfig
 from immature_ood.datasets import SPLITS, Images, deal
 from immature_ood.datasets._pixels import opened
 from immature_ood.datasets._pools import of_images
-from immature_ood.study import DatasetConfig, ImageConfig
 
 __all__ = [
     "BLOCK",

@@ -7,7 +7,7 @@ from typing import IO, TYPE_CHECKING
 
 import numpy as np
 
-from immature_ood.study import ImageConfig
+from immature_ood.config import ImageConfig
 
 if TYPE_CHECKING:
     from PIL.Image import Image as Picture

@@ -5,11 +5,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 
+from immature_ood.config import ImageConfig
 from immature_ood.datasets import Images, Pool
 from immature_ood.datasets._pixels import FORMATS, fit, from_array, opened
 from immature_ood.progress import progress
 from immature_ood.storage import StorageError
-from immature_ood.study import ImageConfig
 
 __all__ = ["Crop", "Reader", "fit_all", "of_arrays", "of_files", "of_images"]
 

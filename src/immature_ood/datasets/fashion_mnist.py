@@ -6,10 +6,10 @@ are the published ones under another header of gzip, without the name and the ti
 
 from pathlib import Path
 
+from immature_ood.config import DatasetConfig, ImageConfig
 from immature_ood.datasets import Images
 from immature_ood.datasets._idx import load_official
 from immature_ood.downloads import Download
-from immature_ood.study import DatasetConfig, ImageConfig
 
 __all__ = ["FILES", "OFFICIAL", "PACKAGES", "load"]
 
@@ -41,6 +41,6 @@ FILES = {
 }
 
 
-def load(image: ImageConfig, config: DatasetConfig, data_dir: Path) -> dict[str, Images]:
+def load(config: DatasetConfig, image: ImageConfig, data_dir: Path) -> dict[str, Images]:
     """Origins are "<file>#<row>"."""
     return load_official(FILES, image, config, data_dir / "fashion_mnist")

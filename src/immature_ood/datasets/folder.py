@@ -13,12 +13,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
+from immature_ood.config import DatasetConfig, ImageConfig
+from immature_ood.config_file import StudyError
 from immature_ood.datasets import Images, deal
 from immature_ood.datasets._pools import of_files
 from immature_ood.storage import StorageError
-from immature_ood.study import DatasetConfig, ImageConfig, StudyError
 
-__all__ = ["PACKAGES", "SUFFIXES", "UNITS", "Contents", "faults", "listing", "load", "look"]
+__all__ = ["PACKAGES", "SUFFIXES", "UNITS", "Config", "Contents", "listing", "load", "look"]
 
 PACKAGES = ("pillow",)
 SUFFIXES = {
@@ -53,9 +54,33 @@ class Contents:
     left_out: Mapping[str, int]
 
 
-def load(image: ImageConfig, config: DatasetConfig, data_dir: Path) -> dict[str, Images]:
+class Config(DatasetConfig):
+    """A folder of pictures."""
+
+    source: str = "folder"
+    path: str
+    """The folder; a relative path is relative to where Snakemake runs."""
+
+    def faults(self) -> Iterator[str]:
+        """What is wrong with the folder; no picture is read."""
+        folder = Path(self.path)
+        found = look(folder)
+        yield from _path_faults(folder, found)
+        asked, there = self.train + self.fit + self.test, len(found.pictures)
+        if 0 < there < asked:
+            yield (
+                f"train, fit, test: {self.train:,} + {self.fit:,} + {self.test:,} images asked for, but there are "
+                f"{there:,} pictures in {folder}{_without(found)}; lower them, or leave all three out for shares"
+            )
+
+    def contents(self) -> str:
+        """A hash of the names, sizes and times of change of all pictures."""
+        return listing(self.path)
+
+
+def load(config: Config, image: ImageConfig, data_dir: Path) -> dict[str, Images]:
     """Origins are "<path of the study>/<file below it>". Raises StudyError where there is no folder or no picture."""
-    folder = Path(config.path or "")
+    folder = Path(config.path)
     found = look(folder)
     for fault in _path_faults(folder, found):
         raise StudyError(fault)
@@ -71,19 +96,6 @@ def load(image: ImageConfig, config: DatasetConfig, data_dir: Path) -> dict[str,
     names = [os.fsencode(name).decode("utf-8", "surrogateescape") for name in found.pictures]  # whatever the locale
     splits = deal(of_files(names, contents, str(folder), image), config)
     return splits | {"test": replace(splits["test"], left_out=found.left_out)}
-
-
-def faults(config: DatasetConfig) -> Iterator[str]:
-    """What is wrong with a folder, each fault beginning with a key of the config; no picture is read."""
-    folder = Path(config.path or "")
-    found = look(folder)
-    yield from _path_faults(folder, found)
-    asked, there = config.train + config.fit + config.test, len(found.pictures)
-    if 0 < there < asked:
-        yield (
-            f"train, fit, test: {config.train:,} + {config.fit:,} + {config.test:,} images asked for, but there are "
-            f"{there:,} pictures in {folder}{_without(found)}; lower them, or leave all three out for shares"
-        )
 
 
 def _path_faults(folder: Path, found: Contents) -> Iterator[str]:

@@ -20,9 +20,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from immature_ood.config import DatasetConfig, ImageConfig
 from immature_ood.datasets import Images, deal
 from immature_ood.datasets._pools import of_images
-from immature_ood.study import DatasetConfig, ImageConfig
 
 if TYPE_CHECKING:
     from matplotlib.ft2font import FT2Font
@@ -49,7 +49,7 @@ LUMA = np.array([0.299, 0.587, 0.114])  # of red, green and blue, ITU-R BT.601
 CONTRAST = 80  # of 255: the least distance in luma between a letter and its ground
 
 
-def load(image: ImageConfig, config: DatasetConfig, data_dir: Path) -> dict[str, Images]:
+def load(config: DatasetConfig, image: ImageConfig, data_dir: Path) -> dict[str, Images]:
     """Origins are "<font file> U+<code point> size=<pixels an em>", and in colour " #<letter> on #<ground>"."""
     size = 11 * image.side // 14  # 22 at 28×28: capitals are then about 16 pixels high
     letters: dict[bytes, str] = {}

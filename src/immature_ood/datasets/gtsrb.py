@@ -8,10 +8,10 @@ which are of one, so that each is on its own.
 
 from pathlib import Path
 
+from immature_ood.config import DatasetConfig, ImageConfig
 from immature_ood.datasets import Images, Pool, deal_official
 from immature_ood.datasets._archives import of_zip
 from immature_ood.downloads import Download, find
-from immature_ood.study import DatasetConfig, ImageConfig
 
 __all__ = ["FILES", "OFFICIAL", "PACKAGES", "UNITS", "load"]
 
@@ -52,7 +52,7 @@ def _track_of(origin: str) -> str:
 UNITS = {"track": _track_of, "image": str}
 
 
-def load(image: ImageConfig, config: DatasetConfig, data_dir: Path) -> dict[str, Images]:
+def load(config: DatasetConfig, image: ImageConfig, data_dir: Path) -> dict[str, Images]:
     """Origins are "<archive>/<member>"."""
 
     def open_pool(part: str) -> Pool:

@@ -18,11 +18,11 @@ from typing import IO
 
 import numpy as np
 
+from immature_ood.config import DatasetConfig, ImageConfig
 from immature_ood.datasets import Images, Pool, deal_official
 from immature_ood.datasets._archives import readable
 from immature_ood.datasets._pools import fit_all
 from immature_ood.downloads import Download, find
-from immature_ood.study import DatasetConfig, ImageConfig
 
 __all__ = ["FILES", "OFFICIAL", "PACKAGES", "load"]
 
@@ -55,7 +55,7 @@ ROW = 3 * 32 * 32  # bytes
 BLOCK = 4096  # rows
 
 
-def load(image: ImageConfig, config: DatasetConfig, data_dir: Path) -> dict[str, Images]:
+def load(config: DatasetConfig, image: ImageConfig, data_dir: Path) -> dict[str, Images]:
     """Origins are "<member of the archive>#<row>"."""
     return deal_official(lambda part: _pool(find(FILES[part], data_dir / "imagenet32"), image), image, config)
 

@@ -7,10 +7,10 @@ you have the files, put them into data_dir/imagenet32_pixelrnn/.
 
 from pathlib import Path
 
+from immature_ood.config import DatasetConfig, ImageConfig
 from immature_ood.datasets import Images, deal_official
 from immature_ood.datasets._archives import of_tar
 from immature_ood.downloads import Download, find
-from immature_ood.study import DatasetConfig, ImageConfig
 
 __all__ = ["FILES", "OFFICIAL", "PACKAGES", "load"]
 
@@ -34,7 +34,7 @@ FILES = {
 }
 
 
-def load(image: ImageConfig, config: DatasetConfig, data_dir: Path) -> dict[str, Images]:
+def load(config: DatasetConfig, image: ImageConfig, data_dir: Path) -> dict[str, Images]:
     """Origins are "<archive>/<member>"."""
     folder = data_dir / "imagenet32_pixelrnn"
     return deal_official(lambda part: of_tar(find(FILES[part], folder), image), image, config)

@@ -9,9 +9,9 @@ Credit: Center for Microscopy and Molecular Imaging (CMMI), no known copyright r
 
 from pathlib import Path
 
+from immature_ood.config import DatasetConfig, ImageConfig
 from immature_ood.datasets import Images
 from immature_ood.datasets._patches import LARGEST_SIDE, UNITS, is_textured, load_patches
-from immature_ood.study import DatasetConfig, ImageConfig
 
 __all__ = ["LARGEST_SIDE", "PACKAGES", "PICTURES", "UNITS", "load"]
 
@@ -19,6 +19,6 @@ PACKAGES = ("scikit-image", "pillow")
 PICTURES = {"skimage/data/ihc.png": "scikit-image"}
 
 
-def load(image: ImageConfig, config: DatasetConfig, data_dir: Path) -> dict[str, Images]:
+def load(config: DatasetConfig, image: ImageConfig, data_dir: Path) -> dict[str, Images]:
     """Origins are "<file in its package>@y=<top>,x=<left>"."""
     return load_patches(PICTURES, image, config, is_textured)

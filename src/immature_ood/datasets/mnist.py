@@ -5,10 +5,10 @@ The source "digits" is 5,000 of them that come inside a package.
 
 from pathlib import Path
 
+from immature_ood.config import DatasetConfig, ImageConfig
 from immature_ood.datasets import Images
 from immature_ood.datasets._idx import load_official
 from immature_ood.downloads import Download
-from immature_ood.study import DatasetConfig, ImageConfig
 
 __all__ = ["FILES", "OFFICIAL", "PACKAGES", "load"]
 
@@ -40,6 +40,6 @@ FILES = {
 }
 
 
-def load(image: ImageConfig, config: DatasetConfig, data_dir: Path) -> dict[str, Images]:
+def load(config: DatasetConfig, image: ImageConfig, data_dir: Path) -> dict[str, Images]:
     """Origins are "<file>#<row>"."""
     return load_official(FILES, image, config, data_dir / "mnist")

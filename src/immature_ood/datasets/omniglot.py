@@ -8,10 +8,10 @@ Each character was drawn by twenty people, and is one unit.
 
 from pathlib import Path
 
+from immature_ood.config import DatasetConfig, ImageConfig
 from immature_ood.datasets import Images, Pool, deal_official
 from immature_ood.datasets._archives import of_zip
 from immature_ood.downloads import Download, find
-from immature_ood.study import DatasetConfig, ImageConfig
 
 __all__ = ["FILES", "OFFICIAL", "PACKAGES", "UNITS", "load"]
 
@@ -47,7 +47,7 @@ def _character_of(origin: str) -> str:
 UNITS = {"character": _character_of, "image": str}
 
 
-def load(image: ImageConfig, config: DatasetConfig, data_dir: Path) -> dict[str, Images]:
+def load(config: DatasetConfig, image: ImageConfig, data_dir: Path) -> dict[str, Images]:
     """Origins are "<archive>/<member>"."""
 
     def open_pool(part: str) -> Pool:

@@ -14,9 +14,9 @@ Middlebury stereo benchmark (Scharstein et al. 2014); the others are free of kno
 
 from pathlib import Path
 
+from immature_ood.config import DatasetConfig, ImageConfig
 from immature_ood.datasets import Images
 from immature_ood.datasets._patches import LARGEST_SIDE, UNITS, is_textured, load_patches
-from immature_ood.study import DatasetConfig, ImageConfig
 
 __all__ = ["COLOUR", "LARGEST_SIDE", "PACKAGES", "PHOTOGRAPHS", "UNITS", "load"]
 
@@ -38,7 +38,7 @@ PHOTOGRAPHS = {
 COLOUR = ("astronaut", "chelsea", "coffee", "motorcycle_left", "rocket", "china", "flower")
 
 
-def load(image: ImageConfig, config: DatasetConfig, data_dir: Path) -> dict[str, Images]:
+def load(config: DatasetConfig, image: ImageConfig, data_dir: Path) -> dict[str, Images]:
     """Origins are "<file in its package>@y=<top>,x=<left>"."""
     coloured = {file: package for file, package in PHOTOGRAPHS.items() if Path(file).stem in COLOUR}
     return load_patches(PHOTOGRAPHS if image.channels == 1 else coloured, image, config, is_textured)

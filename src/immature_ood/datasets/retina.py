@@ -9,9 +9,9 @@ Credit: Mikael Häggström (2014), CC0 (see skimage.data).
 
 from pathlib import Path
 
+from immature_ood.config import DatasetConfig, ImageConfig
 from immature_ood.datasets import Images
 from immature_ood.datasets._patches import LARGEST_SIDE, UNITS, Patch, is_textured, load_patches
-from immature_ood.study import DatasetConfig, ImageConfig
 
 __all__ = ["BLACK", "LARGEST_SIDE", "PACKAGES", "PICTURES", "SURROUND", "UNITS", "load"]
 
@@ -21,7 +21,7 @@ BLACK = 12  # grey levels: the surround is darker, JPEG having smeared it
 SURROUND = 0.1  # of the pixels of a patch, at most
 
 
-def load(image: ImageConfig, config: DatasetConfig, data_dir: Path) -> dict[str, Images]:
+def load(config: DatasetConfig, image: ImageConfig, data_dir: Path) -> dict[str, Images]:
     """Origins are "<file in its package>@y=<top>,x=<left>"."""
     return load_patches(PICTURES, image, config, _inside, "flat or black patches")
 

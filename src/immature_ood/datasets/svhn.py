@@ -7,11 +7,11 @@ from pathlib import Path
 
 import numpy as np
 
+from immature_ood.config import DatasetConfig, ImageConfig
 from immature_ood.datasets import Images, Pool, deal_official
 from immature_ood.datasets._pools import of_arrays
 from immature_ood.downloads import Download, find
 from immature_ood.storage import StorageError
-from immature_ood.study import DatasetConfig, ImageConfig
 
 __all__ = ["FILES", "OFFICIAL", "PACKAGES", "load"]
 
@@ -35,7 +35,7 @@ FILES = {
 }
 
 
-def load(image: ImageConfig, config: DatasetConfig, data_dir: Path) -> dict[str, Images]:
+def load(config: DatasetConfig, image: ImageConfig, data_dir: Path) -> dict[str, Images]:
     """Origins are "<file>#<row>"."""
 
     def open_pool(part: str) -> Pool:

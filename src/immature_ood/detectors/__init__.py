@@ -1,33 +1,30 @@
 """Detectors: one file a score, each fitted on the features of the in-distribution (ID) fit set. NumPy only.
 
-A detector is a frozen dataclass of arrays, numbers and strings, named as its file in CamelCase: what it knows is what
-is saved. Adding one is adding a file to this folder and a line to the study's `detectors`.
+A file, found by its name (see registry), has `fit(config, features)`, which gives a Detector, and, if it has options,
+`Config`, a DetectorConfig. A detector is a frozen dataclass of arrays, numbers and strings, of the file that fits it:
+what it knows is what is saved. Adding one is adding a file and a line to the study's `detectors`.
 """
 
 import os
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict
-from typing import Any, Protocol, Self
+from collections.abc import Mapping
+from dataclasses import asdict, is_dataclass
+from typing import Any, Protocol, cast
 
 import numpy as np
 
 from immature_ood import registry
+from immature_ood.config import DetectorConfig
 from immature_ood.features import Features
 from immature_ood.provenance import CheckpointId
 from immature_ood.storage import StorageError, load_arrays, save_arrays
 
-__all__ = ["Detector", "Fitted", "checked_log_prob", "fit_all", "load_detector", "load_fitted", "save_fitted"]
+__all__ = ["Detector", "Fitted", "checked_log_prob", "fit", "fit_all", "load_fitted", "save_fitted"]
 
-SCHEMA = "detectors/1"
+SCHEMA = "detectors/2"
 
 
 class Detector(Protocol):
     """Scores groups of images (G groups); the higher the score, the more out-of-distribution (OOD)."""
-
-    @classmethod
-    def fit(cls, features: Features) -> Self:
-        """Learns from the ID fit set; raises ValueError if the features hold NaN."""
-        ...
 
     @property
     def dead_layers(self) -> tuple[str, ...]:
@@ -42,19 +39,17 @@ class Detector(Protocol):
 Fitted = Mapping[tuple[str, int], Detector]  # by name of the detector and batch size b
 
 
-def load_detector(name: str) -> type[Detector]:
-    """The class of the detector of that name; raises KeyError naming the nearest valid name.
-
-    >>> load_detector("gradient_norms").__name__
-    'GradientNorms'
-    """
-    class_name = "".join(word.capitalize() for word in name.split("_"))
-    return getattr(registry.load("detectors", name), class_name)
+def fit(config: DetectorConfig, features: Features) -> Detector:
+    """Learns from the features of the ID fit set what its config describes; raises ValueError if they hold NaN."""
+    detector: Detector = registry.load("detectors", config.detector).fit(config, features)
+    return detector
 
 
-def fit_all(names: Iterable[str], features: Mapping[int, Features]) -> dict[tuple[str, int], Detector]:
-    """Fits each named detector on the features of the ID fit set at each batch size b."""
-    return {(name, b): load_detector(name).fit(features[b]) for name in names for b in features}
+def fit_all(
+    detectors: Mapping[str, DetectorConfig], features: Mapping[int, Features]
+) -> dict[tuple[str, int], Detector]:
+    """Fits each detector, by its name, on the features of the ID fit set at each batch size b."""
+    return {(name, b): fit(config, features[b]) for name, config in detectors.items() for b in features}
 
 
 def checked_log_prob(features: Features) -> np.ndarray:
@@ -67,8 +62,16 @@ def checked_log_prob(features: Features) -> np.ndarray:
     return features.log_prob.astype(np.float64)
 
 
-def save_fitted(path: str | os.PathLike[str], checkpoint: CheckpointId, fitted: Fitted) -> None:
-    """Writes the detectors fitted to one checkpoint: arrays as tensors "name/b=1/mean", the rest as metadata."""
+def save_fitted(
+    path: str | os.PathLike[str],
+    checkpoint: CheckpointId,
+    detectors: Mapping[str, DetectorConfig],
+    fitted: Fitted,
+) -> None:
+    """Writes detectors fitted to one checkpoint: arrays as tensors "name/b=1/mean", the rest as metadata.
+
+    detectors: the config of each, by name.
+    """
     arrays: dict[str, np.ndarray] = {}
     entries = []
     for (name, b), detector in fitted.items():
@@ -76,7 +79,8 @@ def save_fitted(path: str | os.PathLike[str], checkpoint: CheckpointId, fitted: 
         here = {field: value for field, value in knowledge.items() if isinstance(value, np.ndarray)}
         arrays |= {f"{name}/b={b}/{field}": value for field, value in here.items()}
         values = {field: value for field, value in knowledge.items() if field not in here}
-        entries.append({"name": name, "batch_size": b, "arrays": sorted(here), "values": values})
+        made_by = {"name": name, "file": detectors[name].detector, "class": type(detector).__name__}
+        entries.append({**made_by, "batch_size": b, "arrays": sorted(here), "values": values})
     save_arrays(path, SCHEMA, arrays, {"checkpoint": asdict(checkpoint), "detectors": entries})
 
 
@@ -87,11 +91,16 @@ def load_fitted(path: str | os.PathLike[str]) -> tuple[CheckpointId, dict[tuple[
         entries = metadata["detectors"]
         fitted = {(entry["name"], entry["batch_size"]): _restored(arrays, entry) for entry in entries}
         return CheckpointId(**metadata["checkpoint"]), fitted
-    except (KeyError, TypeError) as error:
+    except (KeyError, TypeError, registry.PluginError) as error:
         raise StorageError(f"{path}: incomplete detectors ({error}); delete it and rerun") from error
 
 
 def _restored(arrays: Mapping[str, np.ndarray], entry: Mapping[str, Any]) -> Detector:
     name, b = entry["name"], entry["batch_size"]
+    module = registry.load("detectors", entry["file"])
+    kind = vars(module).get(entry["class"])
+    if not (isinstance(kind, type) and is_dataclass(kind) and kind.__module__ == module.__name__):
+        raise KeyError(f"{entry['file']} has no detector {entry['class']}")
     values = {field: tuple(value) if isinstance(value, list) else value for field, value in entry["values"].items()}
-    return load_detector(name)(**values, **{field: arrays[f"{name}/b={b}/{field}"] for field in entry["arrays"]})
+    fields = {field: arrays[f"{name}/b={b}/{field}"] for field in entry["arrays"]}
+    return cast(Detector, kind(**values, **fields))

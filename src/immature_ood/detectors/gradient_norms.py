@@ -2,13 +2,25 @@
 
 from dataclasses import dataclass
 from itertools import zip_longest
-from typing import Self
+from typing import Annotated, Literal
 
 import numpy as np
+from pydantic import Field
 
+from immature_ood.config import DetectorConfig, Real
 from immature_ood.features import Features
 
-__all__ = ["GradientNorms", "check_layers", "checked_log_norms"]
+__all__ = ["Config", "GradientNorms", "check_layers", "checked_log_norms", "fit"]
+
+
+class Config(DetectorConfig):
+    """The options of gradient norms."""
+
+    detector: str = "gradient_norms"
+    layers: Literal["all", "weights", "without_weights"] = "all"
+    """The layers of the sum; weights are the parameter tensors of that name, of convolutions and linear maps."""
+    epsilon: Annotated[Real, Field(ge=0)] = 0.0
+    """Added to squared norms and to variances, which are then unbiased; 1e-10 in the code released with the paper."""
 
 
 @dataclass(frozen=True)
@@ -18,50 +30,63 @@ class GradientNorms:
     S(x) = Σ_k ½ [ (f_k(x) − μ_k)² / σ_k² + log 2π σ_k² ], summed over the live layers.
 
     A layer is dead if on the fit set a log norm is not finite (a gradient of exactly zero gives −inf) or all are
-    equal: its Gaussian has no density. Dead layers are left out and named; no small constant is added anywhere.
+    equal: its Gaussian has no density. Dead layers are left out and named. With ε > 0, f_k is the log of the squared
+    norm + ε, and ε is in σ_k²: no layer is dead then, but one whose gradient is zero on the fit set has σ_k² = ε, so
+    that any other gradient there gives a score of millions.
 
-    layers:   K names, dead ones included.
-    mean:     (K,) float64, μ_k; NaN for dead layers.
-    variance: (K,) float64, σ_k² by maximum likelihood; NaN for dead layers.
+    layers:   K names, all of those that the features have.
+    mean:     (K,) float64, μ_k; NaN for layers that are not summed.
+    variance: (K,) float64, σ_k² by maximum likelihood (with ε unbiased, n − 1); NaN for layers that are not summed.
+    chosen:   the names of the layers that may be summed, dead ones included.
     """
 
     layers: tuple[str, ...]
     mean: np.ndarray
     variance: np.ndarray
-
-    @classmethod
-    def fit(cls, features: Features) -> Self:
-        """Raises ValueError if a log norm is NaN or if no layer is alive."""
-        norms = checked_log_norms(features)
-        # Equality is decided on the values themselves: the variance of equal float64 values need not round to 0.
-        alive = np.isfinite(norms).all(axis=0) & (norms.max(axis=0) > norms.min(axis=0))
-        if not alive.any():
-            raise ValueError(
-                f"{features.dataset}/{features.split}: none of the {len(features.layers)} layers has a finite, "
-                f"varying gradient norm over {len(norms)} groups; fit on more images or a trained checkpoint"
-            )
-        mean, variance = np.full((2, len(alive)), np.nan)
-        mean[alive] = norms[:, alive].mean(axis=0)
-        variance[alive] = norms[:, alive].var(axis=0)
-        return cls(features.layers, mean, variance)
+    chosen: tuple[str, ...]
+    epsilon: float = 0.0
 
     @property
     def dead_layers(self) -> tuple[str, ...]:
-        """Names of the layers left out of the sum."""
-        return tuple(layer for layer, variance in zip(self.layers, self.variance, strict=True) if np.isnan(variance))
+        """Names of the layers left out of the sum since they have no density."""
+        dead = {layer for layer, variance in zip(self.layers, self.variance, strict=True) if np.isnan(variance)}
+        return tuple(layer for layer in self.chosen if layer in dead)
 
     def terms(self, features: Features) -> np.ndarray:
-        """(G, K) float64, each layer's term of the score; NaN for dead layers, +inf for a zero gradient in a live one.
+        """(G, K) float64, each layer's term of the score; NaN for layers that are not summed, +inf for a zero gradient.
 
         Raises ValueError if a log norm is NaN or the layers are not those of the fit.
         """
         check_layers(self.layers, features)
-        deviation = checked_log_norms(features) - self.mean
+        deviation = _log_norms(features, self.epsilon) - self.mean
         return 0.5 * (deviation**2 / self.variance + np.log(2 * np.pi * self.variance))
 
     def score(self, features: Features) -> np.ndarray:
         """(G,) float64; see `terms` for the errors."""
         return self.terms(features)[:, ~np.isnan(self.variance)].sum(axis=1)
+
+
+def fit(config: Config, features: Features) -> GradientNorms:
+    """Raises ValueError if a log norm is NaN, or if no layer of those chosen is alive."""
+    norms = _log_norms(features, config.epsilon)
+    chosen = np.array([_is_chosen(layer, config.layers) for layer in features.layers])
+    # Equality is decided on the values themselves: the variance of equal float64 values need not round to 0.
+    varies = np.isfinite(norms).all(axis=0) & (norms.max(axis=0) > norms.min(axis=0))
+    summed = chosen if config.epsilon else chosen & varies
+    if not summed.any():
+        raise ValueError(
+            f"{features.dataset}/{features.split}: none of the {chosen.sum()} layers has a finite, "
+            f"varying gradient norm over {len(norms)} groups; fit on more images or a trained checkpoint"
+        )
+    mean, variance = np.full((2, len(summed)), np.nan)
+    mean[summed] = norms[:, summed].mean(axis=0)
+    variance[summed] = norms[:, summed].var(axis=0, ddof=1 if config.epsilon else 0) + config.epsilon
+    names = tuple(layer for layer, is_chosen in zip(features.layers, chosen, strict=True) if is_chosen)
+    return GradientNorms(features.layers, mean, variance, names, config.epsilon)
+
+
+def _is_chosen(layer: str, layers: str) -> bool:
+    return layers == "all" or (layer.rpartition(".")[2] == "weight") == (layers == "weights")
 
 
 def check_layers(layers: tuple[str, ...], features: Features) -> None:
@@ -83,3 +108,9 @@ def checked_log_norms(features: Features) -> np.ndarray:
             f"{features.dataset}/{features.split}: did training diverge? lower its learning rate"
         )
     return features.log_norms.astype(np.float64)
+
+
+def _log_norms(features: Features, epsilon: float) -> np.ndarray:
+    """log(f + ε) of the squared norms f, (G, K) float64."""
+    norms = checked_log_norms(features)
+    return np.logaddexp(norms, np.log(epsilon)) if epsilon else norms

@@ -1,14 +1,14 @@
 """The typicality test (Nalisnick et al. 2019b, arXiv 1906.02994): is the likelihood as high as usual?"""
 
 from dataclasses import dataclass
-from typing import Self
 
 import numpy as np
 
+from immature_ood.config import DetectorConfig
 from immature_ood.detectors import checked_log_prob
 from immature_ood.features import Features
 
-__all__ = ["Typicality"]
+__all__ = ["Typicality", "fit"]
 
 
 @dataclass(frozen=True)
@@ -21,17 +21,6 @@ class Typicality:
 
     mean_log_prob: float
 
-    @classmethod
-    def fit(cls, features: Features) -> Self:
-        """Raises ValueError if a log-likelihood is not finite."""
-        mean = float(checked_log_prob(features).mean())
-        if not np.isfinite(mean):
-            raise ValueError(
-                f"the mean log-likelihood of {features.dataset}/{features.split} is {mean}: "
-                "did training diverge? lower its learning rate"
-            )
-        return cls(mean)
-
     @property
     def dead_layers(self) -> tuple[str, ...]:
         """Empty: no layers are used."""
@@ -40,3 +29,14 @@ class Typicality:
     def score(self, features: Features) -> np.ndarray:
         """(G,) float64; raises ValueError if a log-likelihood is NaN."""
         return np.abs(checked_log_prob(features) - self.mean_log_prob)
+
+
+def fit(config: DetectorConfig, features: Features) -> Typicality:
+    """Raises ValueError if a log-likelihood is not finite."""
+    mean = float(checked_log_prob(features).mean())
+    if not np.isfinite(mean):
+        raise ValueError(
+            f"the mean log-likelihood of {features.dataset}/{features.split} is {mean}: "
+            "did training diverge? lower its learning rate"
+        )
+    return Typicality(mean)

@@ -12,9 +12,9 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
+from immature_ood.density import DensityModel
 from immature_ood.gradients.forms import FORMS, Form, Seen
 from immature_ood.gradients.norms import Gradient, added, squared_norms
-from immature_ood.models import DensityModel
 
 __all__ = ["ClosedForm", "uncovered"]
 

@@ -14,8 +14,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from immature_ood.gradients.norms import Gradient, Outer
-from immature_ood.models.glow import ZERO_CONV_SCALE, FlowStep, InvertibleConv, NormalisedConv, ZeroConv
-from immature_ood.models.tied_flow import Mixing, Rescaling
+from immature_ood.models._glow import ZERO_CONV_SCALE, FlowStep, InvertibleConv, NormalisedConv, ZeroConv
+from immature_ood.models._tied_flow import Mixing, Rescaling
 
 __all__ = ["FORMS", "Form", "Seen", "closed_form"]
 

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 from torch.func import functional_call, grad_and_value, vmap
 
+from immature_ood.density import DensityModel
 from immature_ood.gradients.norms import group_norms
-from immature_ood.models import DensityModel
 
 __all__ = ["Generic"]
 

@@ -1,0 +1,184 @@
+"""What a section of a study is made of: the types of its values, and the sections that plug-ins build on.
+
+A plug-in's `Config` is a subclass of DatasetConfig, ModelConfig or DetectorConfig; its fields, each with a default and
+a sentence below it, are the plug-in's options in a study. Needs neither torch nor numpy.
+"""
+
+import re
+from collections.abc import Iterator
+from types import NoneType
+from typing import Annotated, Any, Literal, get_args
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator
+
+__all__ = [
+    "SAMPLES",
+    "SECTIONS",
+    "AugmentationConfig",
+    "Config",
+    "DatasetConfig",
+    "DetectorConfig",
+    "ImageConfig",
+    "ModelConfig",
+    "Name",
+    "NonNegative",
+    "Positive",
+    "Real",
+    "SamplesConfig",
+    "Whole",
+]
+
+SAMPLES = "samples"  # the source of a data set whose training images are drawn from a model
+
+MOST = 2**31 - 1  # no count, seed or epoch is larger
+LARGEST = 1e9  # nor any other number
+LONGEST = 64  # letters of a name: paths and file names are made of them
+LABELS = {"all", "mean"}  # words that stand for every set, or for none, in tables and in the report
+
+
+def _name(name: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9]([A-Za-z0-9_.-]*[A-Za-z0-9_-])?", name):
+        raise ValueError("a name has letters, digits, _, . and -, begins with a letter or digit and does not end in .")
+    if len(name) > LONGEST:
+        raise ValueError(f"a name has at most {LONGEST} letters")
+    if name.lower() in LABELS:
+        raise ValueError(f"a name is not {' or '.join(sorted(LABELS))}, which mean something else in tables")
+    return name
+
+
+def _whole(value: Any) -> Any:
+    """Snakemake's --config gives the numbers inside lists and sections as strings."""
+    return int(value) if isinstance(value, str) and re.fullmatch(r"0|[1-9][0-9]{0,18}", value) else value
+
+
+def _real(value: Any) -> Any:
+    """So does it these; and YAML reads 1e-3 as a string."""
+    number = r"[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?"
+    return float(value) if isinstance(value, str) and re.fullmatch(number, value, re.ASCII) else value
+
+
+def _not_huge(value: float) -> float:
+    if abs(value) > LARGEST:
+        raise ValueError(f"a number is at most {LARGEST:g}")
+    return value
+
+
+Name = Annotated[str, AfterValidator(_name)]
+Whole = Annotated[int, BeforeValidator(_whole), Field(le=MOST)]
+Positive = Annotated[Whole, Field(gt=0)]
+NonNegative = Annotated[Whole, Field(ge=0)]
+Real = Annotated[float, BeforeValidator(_real), Field(allow_inf_nan=False), AfterValidator(_not_huge)]
+
+
+class Config(BaseModel):
+    """Unknown keys are errors; numbers are not read from other words; nothing changes after loading."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, use_attribute_docstrings=True)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _from_command_line(cls, value: Any, info: ValidationInfo) -> Any:
+        """Snakemake's --config gives true, false and null inside sections as strings."""
+        annotation = cls.model_fields[str(info.field_name)].annotation
+        kinds = {annotation, *get_args(annotation)}
+        meaning: dict[str, bool | None] = {"true": True, "false": False} if bool in kinds else {}
+        meaning |= {"null": None} if NoneType in kinds else {}
+        return meaning.get(value, value) if isinstance(value, str) else value
+
+
+class ImageConfig(Config):
+    """The one shape all data sets of a study share, uint8."""
+
+    channels: Annotated[Literal[1, 3], BeforeValidator(_whole)] = 1
+    side: Positive = 28
+    resize: Literal["bilinear", "bicubic", "lanczos", "box"] = "bilinear"
+    """Of all sets that are resized, antialiased."""
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(C, H, W)."""
+        return self.channels, self.side, self.side
+
+
+class AugmentationConfig(Config):
+    """Random changes of the training images, fresh at every step; images that are scored are never changed."""
+
+    translation: Annotated[Real, Field(ge=0, lt=1)] = 0.0
+    """The furthest shift, as a share of the side; zeros come in."""
+    flip: bool = False
+    """Left and right change places, every second time."""
+    frozen: bool = False
+    """Drawn once for each image instead, as the released code has it for ImageNet32."""
+
+
+class SamplesConfig(Config):
+    """Where a data set's training images are drawn: a kept checkpoint of this study."""
+
+    dataset: str
+    """The model was trained on it; its fit and test images are this data set's too."""
+    model: str = "glow"
+    seed: NonNegative = 0
+    epoch: NonNegative
+    temperature: Annotated[Real, Field(gt=0)] = 1.0
+    """Multiplies the deviation of every latent."""
+
+
+class DatasetConfig(Config):
+    """One data set: where it comes from and how many images each split gets.
+
+    Where images that are in two splits are left out, the splits are smaller by so many.
+    """
+
+    source: str = ""
+    """A file of datasets/; by default the name of the data set itself."""
+    train: NonNegative = 3000
+    """Images a model is trained on, if this set is in-distribution."""
+    fit: NonNegative = 1000
+    """Held-out images the detectors are fitted on."""
+    test: Positive = 1000
+    """Images that are scored."""
+    fit_from: Literal["test", "train"] = "test"
+    """Where fit images come from, if the source has an official test set."""
+    seed: NonNegative = 0
+    """Of the permutation before splitting."""
+    inverted: bool = False
+    """Dark becomes bright: 255 minus each pixel."""
+    jpeg_quality: Annotated[Whole, Field(ge=1, le=100)] | None = None
+    """Images are stored as JPEG and read again."""
+    augmentation: AugmentationConfig = AugmentationConfig()
+    unit: str | None = None
+    """What belongs together, such as "block" or "letter"; by default as the source says."""
+    samples_of: SamplesConfig | None = None
+    """The training images are drawn from a model."""
+    stands_for: Name | None = None
+    """The set whose random numbers and place in comparisons it takes."""
+
+    def faults(self) -> Iterator[str]:
+        """What is wrong with the section that its values alone do not tell, each beginning with one of its keys."""
+        return iter(())
+
+    def contents(self) -> str | None:
+        """A hash of what of a user's own the images are made from, None if there is none; another makes them anew."""
+        return None
+
+
+class ModelConfig(Config):
+    """A density model; a plug-in's Config adds its options."""
+
+    architecture: str
+    """A file of models/, or a path to one of your own; by default the model's name if there is such a file, or glow."""
+
+    def faults(self, shape: tuple[int, ...]) -> Iterator[str]:
+        """Why there is no such model of samples of a shape, each beginning with one of the section's keys."""
+        return iter(())
+
+
+class DetectorConfig(Config):
+    """A detector; a plug-in's Config adds its options."""
+
+    detector: str
+    """A file of detectors/, or a path to one of your own; by default the detector's name."""
+
+
+# By kind of plug-in: what the section of one without options is read with.
+SECTIONS: dict[str, type[Config]] = {"datasets": DatasetConfig, "models": ModelConfig, "detectors": DetectorConfig}
