@@ -10,7 +10,8 @@ import pytest
 import torch
 import yaml
 
-from immature_ood import doctor
+from immature_ood import doctor, registry
+from immature_ood.config import DatasetConfig
 from immature_ood.datasets import fashion_mnist
 from immature_ood.models import make_model
 from immature_ood.study import Study
@@ -86,7 +87,8 @@ def test_the_cost_is_counted():
 
 def said_of(data_dir, **options):
     """What is said of one data set."""
-    return [*doctor._data(registry.parse("datasets", options), data_dir)]
+    config = DatasetConfig(**options) if "samples_of" in options else registry.parse("datasets", options)
+    return [*doctor._data(config, data_dir)]
 
 
 def test_files_that_must_be_downloaded_are_said(tmp_path):
@@ -129,10 +131,12 @@ def test_a_system_package_is_said(tmp_path, monkeypatch):
 
 
 def test_a_folder_is_there_or_not(tmp_path):
-    assert said_of(tmp_path, source="folder", path=str(tmp_path))[1] == (True, f"{tmp_path} is there")
-    well, line = said_of(tmp_path, source="folder", path="nowhere")[1]
-    assert not well
-    assert "nowhere is not there: mend its path" in line
+    (tmp_path / "mine").mkdir()
+    for number in range(3):
+        (tmp_path / f"mine/{number}.png").touch()
+    sizes = {"train": 1, "fit": 1, "test": 1}
+    assert len(said_of(tmp_path, source="folder", path=str(tmp_path / "mine"), **sizes)) == 1  # the packages
+    assert said_of(tmp_path, source="folder", path="nowhere")[1] == (False, "path: there is no folder nowhere")
 
 
 def test_more_threads_than_cores_are_said(tmp_path):
