@@ -90,9 +90,11 @@ class ImageConfig(Config):
     """The one shape all data sets of a study share, uint8."""
 
     channels: Annotated[Literal[1, 3], BeforeValidator(_whole)] = 1
+    """Images have one channel, which is grey, or three, which are red, green and blue."""
     side: Positive = 28
+    """Images have so many rows and columns of pixels."""
     resize: Literal["bilinear", "bicubic", "lanczos", "box"] = "bilinear"
-    """Of all sets that are resized, antialiased."""
+    """Images of another size are brought to this one by this filter, antialiased."""
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -104,23 +106,26 @@ class AugmentationConfig(Config):
     """Random changes of the training images, fresh at every step; images that are scored are never changed."""
 
     translation: Annotated[Real, Field(ge=0, lt=1)] = 0.0
-    """The furthest shift, as a share of the side; zeros come in."""
+    """An image is shifted by up to this share of its side, each way; zeros come in."""
     flip: bool = False
-    """Left and right change places, every second time."""
+    """Left and right change places in half of the images."""
     frozen: bool = False
-    """Drawn once for each image instead, as the released code has it for ImageNet32."""
+    """The change of an image is drawn once for all epochs, as the released code has it for ImageNet32."""
 
 
 class SamplesConfig(Config):
     """Where a data set's training images are drawn: a kept checkpoint of this study."""
 
     dataset: str
-    """The model was trained on it; its fit and test images are this data set's too."""
+    """The model was trained on this data set, whose fit and test images are those of the samples too."""
     model: str = "glow"
+    """This model of the study is drawn from."""
     seed: NonNegative = 0
+    """This is the seed of the model, one of the study's seeds."""
     epoch: NonNegative
+    """The images are drawn after this epoch, one of the study's epochs."""
     temperature: Annotated[Real, Field(gt=0)] = 1.0
-    """Multiplies the deviation of every latent."""
+    """The standard deviation of every latent is multiplied by this."""
 
 
 class DatasetConfig(Config):
@@ -130,28 +135,29 @@ class DatasetConfig(Config):
     """
 
     source: str = ""
-    """A file of datasets/; by default the name of the data set itself."""
+    """Images are read by this file of datasets/, or by one of your own at this path; by default that of its name."""
     train: NonNegative = 3000
-    """Images a model is trained on, if this set is in-distribution."""
+    """A model is trained on so many images, if the set is in-distribution."""
     fit: NonNegative = 1000
-    """Held-out images the detectors are fitted on."""
+    """So many images are held out to fit the detectors on."""
     test: Positive = 1000
-    """Images that are scored."""
+    """So many images can be scored."""
     fit_from: Literal["test", "train"] = "test"
-    """Where fit images come from, if the source has an official test set."""
+    """Fit images come from this official set, if the source has one."""
     seed: NonNegative = 0
-    """Of the permutation before splitting."""
+    """This seeds the permutation of the images before they are dealt into splits."""
     inverted: bool = False
-    """Dark becomes bright: 255 minus each pixel."""
+    """Dark becomes bright: each pixel is 255 minus what it was."""
     jpeg_quality: Annotated[Whole, Field(ge=1, le=100)] | None = None
-    """Images are stored as JPEG and read again."""
+    """Images are stored as JPEG of this quality, 1 to 100, and read again; by default they are not."""
     augmentation: AugmentationConfig = AugmentationConfig()
+    """Training images are changed at random."""
     unit: str | None = None
-    """What belongs together, such as "block" or "letter"; by default as the source says."""
+    """Images that share this, such as a "block" or a "letter", belong together; by default as the source says."""
     samples_of: SamplesConfig | None = None
-    """The training images are drawn from a model."""
+    """Training images are drawn from a model of this study, instead of read."""
     stands_for: Name | None = None
-    """The set whose random numbers and place in comparisons it takes."""
+    """The set takes the random numbers of the set of this name, and its place in comparisons; by default its own."""
 
     def faults(self) -> Iterator[str]:
         """What is wrong with the section that its values alone do not tell, each beginning with one of its keys."""
@@ -166,7 +172,7 @@ class ModelConfig(Config):
     """A density model; a plug-in's Config adds its options."""
 
     architecture: str
-    """A file of models/, or a path to one of your own; by default the model's name if there is such a file, or glow."""
+    """It is made by this file of models/, or at this path to one of your own; by default that of its name, or glow."""
 
     def faults(self, shape: tuple[int, ...]) -> Iterator[str]:
         """Why there is no such model of samples of a shape, each beginning with one of the section's keys."""
@@ -177,7 +183,7 @@ class DetectorConfig(Config):
     """A detector; a plug-in's Config adds its options."""
 
     detector: str
-    """A file of detectors/, or a path to one of your own; by default the detector's name."""
+    """It is fitted by this file of detectors/, or at this path to one of your own; by default that of its name."""
 
 
 # By kind of plug-in: what the section of one without options is read with.

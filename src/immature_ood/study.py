@@ -62,94 +62,105 @@ AnyDetector = Annotated[SerializeAsAny[DetectorConfig], _plug_in("detectors")]
 
 
 class TrainingConfig(Config):
-    """Maximum likelihood."""
+    """How models are trained, by maximum likelihood."""
 
     optimizer: Literal["adamax", "adamw"] = "adamax"
+    """Steps are those of this optimiser."""
     dequantisation: Literal["uniform", "none"] = "uniform"
-    """None: pixels as they are, as the released grey model."""
+    """Uniform noise of one grey level is added to pixels, or, as for the released grey model, none."""
     learning_rate: Annotated[Real, Field(gt=0)] = 1e-3
+    """Steps have this size after warm-up."""
     weight_decay: Annotated[Real, Field(ge=0)] = 5e-5
+    """The optimiser's weight decay, of Adamax an L2 penalty, of AdamW decoupled."""
     batch_size: Positive = 64
+    """A step takes so many images; an incomplete last batch of an epoch is left out."""
     warmup_epochs: NonNegative = 1
-    """Linear warm-up of the learning rate."""
+    """The learning rate rises linearly over so many epochs."""
     warmup: Literal["step", "epoch"] = "step"
-    """When the rate is raised; epoch: once an epoch, as the public Glow's."""
+    """The learning rate is raised at every step, or once an epoch, as in the public Glow."""
     initialisation_images: Positive = 256
-    """Of the batch that sets the actnorms; 512 in the released code."""
+    """Actnorms are initialised on so many images, 512 in the released code."""
     gradient_clip: Annotated[Real, Field(gt=0)] | None = None
-    """Largest norm of the whole gradient, bits/dim."""
+    """The gradient of all parameters is scaled down to this norm, in bits per dimension; by default it is not."""
     precision: Literal["fp32", "tf32", "bf16-coupling"] = "fp32"
-    """Bf16: of the networks inside the couplings alone."""
+    """All is float32, or products are rounded to TF32, or the networks inside the couplings use bfloat16."""
     compile: bool = False
-    """By torch.compile: minutes at the start, for a GPU, where small steps wait for launches."""
+    """The model is compiled by torch.compile: minutes at the start, for a GPU, where small steps wait for launches."""
 
 
 class FeatureConfig(Config):
-    """Layer-wise gradient norms."""
+    """What is extracted from each kept checkpoint: layer-wise gradient norms and likelihoods."""
 
     batch_sizes: Annotated[list[Positive], Field(min_length=1)] = [1, 5]
-    """b, images a group."""
+    """Images are scored in groups of b, for each b of this list."""
     fit_images: Positive = 1000
-    """Cap on the ID fit set."""
+    """The first so many images of the ID fit set are used."""
     test_images: Positive = 1000
-    """Cap on each test set."""
+    """The first so many images of each test set are used."""
     chunk_images: Positive | None = None
-    """Images worked on at once: memory, not results; by default what suits."""
+    """So many images are worked on at once: it changes memory, not results; by default as many as suit."""
     tf32: bool = False
-    """On a GPU, products rounded to TF32: faster, and not what the scores were checked with."""
+    """On a GPU products are rounded to TF32, which is faster, and not what the scores were checked with."""
     objective: Literal["log_prob", "sum_z"] = "log_prob"
-    """Whose gradient is taken; sum_z: the paper's released code."""
+    """Gradients are those of log p(x), or of the sum of the final latent, as in the paper's released code."""
     noise: Literal["fixed", "fresh", "none"] = "fixed"
-    """Of dequantisation; fresh: another at every checkpoint."""
+    """The noise of dequantisation is fixed for an image, fresh at every checkpoint, or none."""
 
 
 class EvaluationConfig(Config):
-    """Intervals and the test of the claim."""
+    """How AUROCs are given an interval and compared."""
 
     confidence: Annotated[Real, Field(gt=0, lt=1)] = 0.95
+    """Intervals hold the truth with this probability."""
     margin: Annotated[Real, Field(ge=0)] = 0.02
-    """AUROC differences within it are equivalent."""
+    """AUROCs whose difference is surely smaller than this are equivalent."""
     drop_minimum: bool = False
-    """AUROC without each set's smallest score: the paper's released code."""
+    """Each set's smallest score is left out of the AUROC, as in the paper's released code."""
 
 
 class Study(Config):
     """A whole study. Every key but `name`, `datasets` and `epochs` has a default."""
 
     name: Name
+    """All results lie in results/<name>."""
     shares: Name | None = None
-    """Another study, whose images and checkpoints are used, and made if they are missing."""
+    """The images and checkpoints of the study of this name are used, and made if they are missing."""
     audits: list[str] = []
-    """Config files of studies that differ from this one in one choice, for tables/audit.csv."""
+    """These config files of studies that differ from this one in one choice are compared in tables/audit.csv."""
     baselines: dict[str, str] = {}
-    """Of a study in `audits`: what a detector or model of it is compared with."""
+    """Where this study is one of `audits`: a detector or model of it is compared with that of this name."""
     data_dir: str = "data"
-    """Original files: those that you put there, and downloads."""
+    """Original files lie in this folder: those that you put there, and downloads."""
     image: ImageConfig = ImageConfig()
+    """All data sets are brought to this shape."""
     datasets: Annotated[dict[Name, AnyDataset], Field(min_length=1)]
-    """Data sets by name; a set of the name of its source needs no options."""
+    """The data sets by name; a set of the name of its source needs no options."""
     id_datasets: list[str] = []
-    """In-distribution sets; by default all."""
+    """A model is trained on each of these data sets; by default on all."""
     models: Annotated[dict[Name, AnyModel], Field(min_length=1)] = Field(default={"glow": {}}, validate_default=True)
-    """Models by name."""
+    """The models by name, each with its options; by default one Glow."""
     seeds: Annotated[list[NonNegative], Field(min_length=1)] = [0]
+    """Each model is trained once from each seed."""
     epochs: Annotated[list[NonNegative], Field(min_length=1)]
-    """Kept epochs; 0 is the untrained control."""
+    """Checkpoints of these epochs are kept and scored; 0 is the untrained control."""
     epochs_per_job: Positive | None = None
-    """The most a training job makes, for queues with a time limit."""
+    """A training job makes at most so many epochs, for queues with a time limit; by default all to the next kept."""
     threads: Positive = 1
-    """Of each training and feature job, set in-process: results depend on it."""
+    """Each training and feature job uses so many threads, set in-process: results depend on it."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    """Auto: a GPU where there is one; cuda: one a job is asked for."""
+    """Jobs use a GPU where there is one (auto), never (cpu), or ask for one each (cuda)."""
     training: TrainingConfig = TrainingConfig()
+    """All models are trained so."""
     samples: Positive = 16
-    """Images drawn from the model at each kept epoch, to be looked at."""
+    """So many images are drawn from each checkpoint, to be looked at."""
     features: FeatureConfig = FeatureConfig()
+    """All checkpoints are looked at so."""
     fit_set: Literal["held_out", "test"] = "held_out"
-    """Test: detectors are fitted on the ID images that are scored."""
+    """Detectors are fitted on held-out ID images, or, with test, on the ID images that are scored."""
     detectors: Annotated[dict[Name, AnyDetector], Field(min_length=1)]
-    """Detectors by name, with their options, or a list of names."""
+    """The detectors by name, each with its options, or a list of names."""
     evaluation: EvaluationConfig = EvaluationConfig()
+    """All detectors are evaluated so."""
 
     @model_validator(mode="before")
     @classmethod

@@ -59,7 +59,7 @@ class Config(DatasetConfig):
 
     source: str = "folder"
     path: str
-    """The folder; a relative path is relative to where Snakemake runs."""
+    """The pictures lie in this folder; a relative path is relative to where Snakemake runs."""
 
     def faults(self) -> Iterator[str]:
         """What is wrong with the folder; no picture is read."""

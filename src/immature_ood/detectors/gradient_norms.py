@@ -18,9 +18,9 @@ class Config(DetectorConfig):
 
     detector: str = "gradient_norms"
     layers: Literal["all", "weights", "without_weights"] = "all"
-    """The layers of the sum; weights are the parameter tensors of that name, of convolutions and linear maps."""
+    """The sum is over these layers; weights are the parameter tensors of that name, of convolutions and linear maps."""
     epsilon: Annotated[Real, Field(ge=0)] = 0.0
-    """Added to squared norms and to variances, which are then unbiased; 1e-10 in the code released with the paper."""
+    """This is added to squared norms and to variances, then unbiased; 1e-10 in the code released with the paper."""
 
 
 @dataclass(frozen=True)

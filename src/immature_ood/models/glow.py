@@ -18,11 +18,11 @@ class Config(ModelConfig):
 
     architecture: str = "glow"
     blocks: Positive = 2
-    """L, the number of blocks, each of which halves the side."""
+    """There are L blocks, each of which halves the side."""
     steps: Positive = 4
-    """K, the number of flow steps in a block."""
+    """Each block has K flow steps."""
     hidden_channels: Positive = 64
-    """Channels of the coupling networks; 512 in the paper's colour model."""
+    """The coupling networks have so many channels, 512 in the paper's colour model."""
 
     def faults(self, shape: tuple[int, ...]) -> Iterator[str]:
         """A line if the sides of (C, H, W) cannot be halved so often."""

@@ -17,11 +17,11 @@ class Config(ModelConfig):
 
     architecture: str = "tied_flow"
     steps: Positive = 10
-    """The number of flow steps, which share all parameters."""
+    """There are so many flow steps, which share all parameters."""
     hidden_layers: Positive = 10
-    """Layers between the first and the last of each of the coupling's two networks."""
+    """Each of the coupling's two networks has so many layers between its first and its last."""
     hidden_features: Positive = 1000
-    """Features of each of these layers."""
+    """Each of these layers has so many features."""
     unit_range: bool = False
     """The flow begins with pixels / 255, as in the released code, not with pixels / 256."""
 
