@@ -46,7 +46,7 @@ tr.mean th, tr.mean td { border-top: 1px solid; }
 .first { padding-left: 2em; }
 small { color: #555; }
 p { margin: .4em 0 0; font-size: 13px; color: #333; }
-pre { font-size: 13px; }
+pre { font-size: 13px; white-space: pre-wrap; }
 """
 
 
