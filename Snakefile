@@ -25,44 +25,13 @@ include: "workflow/rules/train.smk"
 include: "workflow/rules/features.smk"
 include: "workflow/rules/detect.smk"
 include: "workflow/rules/tables.smk"
+include: "workflow/rules/audit.smk"
 include: "workflow/rules/plots.smk"
 include: "workflow/rules/validity.smk"
 
 
+# localrule: on a cluster the job runs where Snakemake does: it takes seconds, or (make_images) needs the internet.
 report: "workflow/report/workflow.rst"
-
-
-# On a cluster these run where Snakemake does: seconds each, and the download needs the internet.
-localrules:
-    all,
-    data,
-    checkpoints,
-    features,
-    scores,
-    tables,
-    plots,
-    download,
-    fit,
-    score,
-    render_table,
-    immature,
-    means,
-    training_log,
-    summary,
-    provenance,
-    dataset_table,
-    overlap,
-    published,
-    samples_table,
-    audit,
-    plot_overlap,
-    plot_auroc,
-    plot_headline,
-    plot_scores,
-    plot_layers,
-    plot_training,
-    plot_samples,
-    plot_datasets,
 
 
 rule all:
@@ -70,33 +39,40 @@ rule all:
     input:
         TABLES,
         PLOTS,
+    localrule: True
 
 
 rule data:
     input:
         expand(f"{DATA}/manifest.json", dataset=study.datasets),
+    localrule: True
 
 
 rule checkpoints:
     input:
         every_checkpoint(f"{CHECKPOINT}/weights.safetensors"),
+    localrule: True
 
 
 rule features:
     input:
         every_checkpoint(f"{FEATURES}/fit.safetensors"),
+    localrule: True
 
 
 rule scores:
     input:
         every_checkpoint(f"{SCORES}/scores.safetensors"),
+    localrule: True
 
 
 rule tables:
     input:
         TABLES,
+    localrule: True
 
 
 rule plots:
     input:
         PLOTS,
+    localrule: True

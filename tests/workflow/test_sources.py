@@ -99,4 +99,4 @@ def test_a_folder_that_is_missing_stops_before_any_job_and_a_new_picture_makes_t
     assert jobs(project, target, study="mine.yaml") == {}
     picture = next((project / "my photographs").rglob("*.png"))
     picture.with_name("another.png").write_bytes(picture.read_bytes())
-    assert jobs(project, target, study="mine.yaml") == {"download": 1}
+    assert jobs(project, target, study="mine.yaml") == {"make_images": 1}

@@ -105,12 +105,12 @@ def test_one_table_alone_runs_one_job(project):
 def test_one_table_from_nothing_needs_one_id_dataset_only(project, tmp_path):
     table = "results/smoke/tables/auroc_digits.csv"
     plan = jobs(project, "--directory", tmp_path, table)
-    assert plan == {"download": 2, "train": 3, "extract": 3, "fit": 3, "score": 3, "evaluate": 1}
+    assert plan == {"make_images": 2, "train": 3, "extract": 3, "fit": 3, "score": 3, "evaluate": 1}
 
 
 def test_an_epoch_costs_the_epochs_up_to_it(project, tmp_path):
     weights = "results/smoke/checkpoints/digits/glow/seed=0/epoch=1/weights.safetensors"
-    assert jobs(project, "--directory", tmp_path, weights) == {"download": 1, "train": 2}
+    assert jobs(project, "--directory", tmp_path, weights) == {"make_images": 1, "train": 2}
 
 
 def test_a_later_epoch_retrains_nothing_before_it(project):
@@ -124,8 +124,8 @@ def test_a_later_epoch_retrains_nothing_before_it(project):
     ("option", "first", "untouched"),
     [
         ("evaluation={'confidence': 0.9}", "evaluate", {"train", "extract", "fit", "score"}),
-        ("detectors=[likelihood]", "fit", {"train", "extract", "download"}),
-        ("training={'batch_size': 16}", "train", {"download"}),
+        ("detectors=[likelihood]", "fit", {"train", "extract", "make_images"}),
+        ("training={'batch_size': 16}", "train", {"make_images"}),
     ],
 )
 def test_an_option_reruns_what_depends_on_it(project, option, first, untouched):
@@ -147,7 +147,7 @@ def test_an_option_reruns_what_depends_on_it(project, option, first, untouched):
 def test_what_no_weight_follows_from_trains_nothing(project, option, remade):
     plan = jobs(project, "--config", option)
     assert remade <= plan.keys()
-    assert not {"train", "download"} & plan.keys()
+    assert not {"train", "make_images"} & plan.keys()
 
 
 def test_another_number_of_threads_makes_other_weights_and_is_seen(project):
@@ -177,7 +177,7 @@ def test_an_edit_of_a_detector_rescores_and_extracts_nothing(project, edited):
     edited("src/immature_ood/detectors/typicality.py", "\n\n\n", "\n\nEDITED = 1\n\n\n")
     plan = jobs(project)
     assert plan["fit"] == plan["score"] == 6
-    assert not plan.keys() & {"download", "train", "extract"}
+    assert not plan.keys() & {"make_images", "train", "extract"}
 
 
 def test_a_bad_config_stops_before_any_job_naming_key_and_nearest_name(project):
@@ -228,7 +228,7 @@ def test_a_study_that_shares_another_trains_nothing_and_is_compared_with_it(proj
     audit = ["--config", "audits=[studies/variant.yaml]", "--", "results/smoke/tables/audit.csv"]
     said = snakemake(project, *audit, ok=False)
     assert "is not there; run first: snakemake scores --configfile studies/variant.yaml" in said
-    assert not {"train", "download"} & jobs(project, "scores", study="studies/variant.yaml").keys()
+    assert not {"train", "make_images"} & jobs(project, "scores", study="studies/variant.yaml").keys()
     snakemake(project, "scores", study="studies/variant.yaml")
     snakemake(project, *audit)
     table = pd.read_csv(project / "results/smoke/tables/audit.csv")
@@ -255,7 +255,7 @@ def test_a_model_is_trained_on_samples_of_another(project):
     study["datasets"]["more"] = yaml.safe_load(samples)
     (project / "studies/samples.yaml").write_text(yaml.safe_dump(study))
     plan = jobs(project, study="studies/samples.yaml")
-    assert (plan["download"], plan["sample"], plan["train"]) == (2, 1, 9)
+    assert (plan["make_images"], plan["sample"], plan["train"]) == (2, 1, 9)
     snakemake(
         project, *(f"results/samples/tables/{name}.csv" for name in ("samples", "auroc")), study="studies/samples.yaml"
     )

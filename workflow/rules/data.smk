@@ -1,16 +1,17 @@
 # Images: one folder a data set, disjoint train / fit / test splits and a manifest; or training images from a model.
 
 
-rule download:
+rule make_images:
     output:
         train=f"{DATA}/train.npy",
         fit=f"{DATA}/fit.npy",
         test=f"{DATA}/test.npy",
         manifest=f"{DATA}/manifest.json",
     log:
-        f"{SHARED}/logs/download/{{dataset}}.log",
+        f"{SHARED}/logs/make_images/{{dataset}}.log",
     benchmark:
-        f"{SHARED}/benchmarks/download/{{dataset}}.tsv"
+        f"{SHARED}/benchmarks/make_images/{{dataset}}.tsv"
+    localrule: True
     conda:
         "../../envs/analysis.yaml"
     resources:
@@ -28,11 +29,11 @@ rule download:
         pictures=lambda wildcards: study.datasets[wildcards.dataset].contents(),
         image=study.image.model_dump(),
         source=lambda wildcards: sources(
-            "download.py",
+            "make_images.py",
             registry.file_of("datasets", study.datasets[wildcards.dataset].source),
         ),
     script:
-        "../scripts/download.py"
+        "../scripts/make_images.py"
 
 
 rule sample:

@@ -14,6 +14,7 @@ rule fit:
         f"{LOGS}/fit/{RUN}/epoch={{epoch}}.log",
     benchmark:
         f"{BENCHMARKS}/fit/{RUN}/epoch={{epoch}}.tsv"
+    localrule: True
     conda:
         "../../envs/analysis.yaml"
     resources:
@@ -43,6 +44,7 @@ rule score:
         f"{LOGS}/score/{RUN}/epoch={{epoch}}.log",
     benchmark:
         f"{BENCHMARKS}/score/{RUN}/epoch={{epoch}}.tsv"
+    localrule: True
     conda:
         "../../envs/analysis.yaml"
     resources:

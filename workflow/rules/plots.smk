@@ -23,6 +23,7 @@ rule plot_auroc:
         f"{LOGS}/plot_auroc/{{model}}/{{id}}.log",
     benchmark:
         f"{BENCHMARKS}/plot_auroc/{{model}}/{{id}}.tsv"
+    localrule: True
     conda:
         "../../envs/analysis.yaml"
     params:
@@ -46,6 +47,7 @@ rule plot_headline:
         f"{LOGS}/plot_headline/{{model}}.log",
     benchmark:
         f"{BENCHMARKS}/plot_headline/{{model}}.tsv"
+    localrule: True
     conda:
         "../../envs/analysis.yaml"
     params:
@@ -82,6 +84,7 @@ rule plot_scores:
         f"{LOGS}/plot_scores/{{model}}/{{id}}.log",
     benchmark:
         f"{BENCHMARKS}/plot_scores/{{model}}/{{id}}.tsv"
+    localrule: True
     conda:
         "../../envs/analysis.yaml"
     params:
@@ -112,6 +115,7 @@ rule plot_layers:
         f"{LOGS}/plot_layers/{{model}}/{{id}}.log",
     benchmark:
         f"{BENCHMARKS}/plot_layers/{{model}}/{{id}}.tsv"
+    localrule: True
     conda:
         "../../envs/analysis.yaml"
     params:
@@ -137,6 +141,7 @@ rule plot_training:
         f"{LOGS}/plot_training/{{model}}.log",
     benchmark:
         f"{BENCHMARKS}/plot_training/{{model}}.tsv"
+    localrule: True
     conda:
         "../../envs/analysis.yaml"
     params:
@@ -161,6 +166,7 @@ rule plot_overlap:
         f"{LOGS}/plot_overlap/{{model}}.log",
     benchmark:
         f"{BENCHMARKS}/plot_overlap/{{model}}.tsv"
+    localrule: True
     conda:
         "../../envs/analysis.yaml"
     params:
@@ -189,6 +195,7 @@ rule plot_samples:
         f"{LOGS}/plot_samples/{{model}}/{{id}}.log",
     benchmark:
         f"{BENCHMARKS}/plot_samples/{{model}}/{{id}}.tsv"
+    localrule: True
     conda:
         "../../envs/analysis.yaml"
     params:
@@ -212,6 +219,7 @@ rule plot_datasets:
         f"{LOGS}/plot_datasets.log",
     benchmark:
         f"{BENCHMARKS}/plot_datasets.tsv"
+    localrule: True
     conda:
         "../../envs/analysis.yaml"
     params:

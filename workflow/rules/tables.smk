@@ -1,6 +1,8 @@
 # Tables: AUROC with intervals for each ID data set, the test of the claim, AUROC layer by layer, and what
-# it is compared with: overlap, published numbers, the released code's choices.
+# it is compared with: overlap and published numbers.
 import math
+
+from immature_ood.counterparts import published_names
 
 
 rule evaluate:
@@ -59,6 +61,7 @@ rule immature:
         f"{LOGS}/immature.log",
     benchmark:
         f"{BENCHMARKS}/immature.tsv"
+    localrule: True
     conda:
         "../../envs/analysis.yaml"
     resources:
@@ -83,6 +86,7 @@ rule means:
         f"{LOGS}/means.log",
     benchmark:
         f"{BENCHMARKS}/means.tsv"
+    localrule: True
     conda:
         "../../envs/analysis.yaml"
     resources:
@@ -108,6 +112,7 @@ rule training_log:
         f"{LOGS}/training_log.log",
     benchmark:
         f"{BENCHMARKS}/training_log.tsv"
+    localrule: True
     conda:
         "../../envs/analysis.yaml"
     params:
@@ -131,6 +136,7 @@ rule render_table:
         f"{LOGS}/render_table/{{id}}.log",
     benchmark:
         f"{BENCHMARKS}/render_table/{{id}}.tsv"
+    localrule: True
     conda:
         "../../envs/analysis.yaml"
     params:
@@ -158,6 +164,7 @@ rule summary:
         f"{LOGS}/summary.log",
     benchmark:
         f"{BENCHMARKS}/summary.tsv"
+    localrule: True
     conda:
         "../../envs/analysis.yaml"
     params:
@@ -176,6 +183,7 @@ rule dataset_table:
         f"{LOGS}/dataset_table.log",
     benchmark:
         f"{BENCHMARKS}/dataset_table.tsv"
+    localrule: True
     conda:
         "../../envs/analysis.yaml"
     params:
@@ -204,6 +212,7 @@ rule overlap:
         f"{LOGS}/overlap.log",
     benchmark:
         f"{BENCHMARKS}/overlap.tsv"
+    localrule: True
     conda:
         "../../envs/analysis.yaml"
     resources:
@@ -244,6 +253,7 @@ rule published:
         f"{LOGS}/published.log",
     benchmark:
         f"{BENCHMARKS}/published.tsv"
+    localrule: True
     conda:
         "../../envs/analysis.yaml"
     params:
@@ -262,6 +272,7 @@ rule samples_table:
         f"{LOGS}/samples_table.log",
     benchmark:
         f"{BENCHMARKS}/samples_table.tsv"
+    localrule: True
     conda:
         "../../envs/analysis.yaml"
     params:
@@ -276,40 +287,6 @@ rule samples_table:
         "../scripts/samples_table.py"
 
 
-rule audit:
-    input:
-        **{
-            f"of_{place}": scores_of_audit(path)
-            for place, path in enumerate(study.audits)
-        },
-        base=every_checkpoint(f"{SCORES}/scores.safetensors"),
-    output:
-        audit=f"{TABLE}/audit.csv",
-        summary=f"{TABLE}/audit_summary.csv",
-        text=f"{TABLE}/audit_summary.txt",
-        html=report(
-            f"{TABLE}/audit_summary.html",
-            caption="../report/audit.rst",
-            category="Tables",
-            labels={"ID": "all", "what": "the released code's choices"},
-        ),
-    log:
-        f"{LOGS}/audit.log",
-    benchmark:
-        f"{BENCHMARKS}/audit.tsv"
-    conda:
-        "../../envs/analysis.yaml"
-    params:
-        choices=[
-            (choice(study, other), counterparts(other), other.baselines)
-            for other in map(audited, study.audits)
-        ],
-        evaluation=study.evaluation.model_dump(),
-        source=sources("audit.py"),
-    script:
-        "../scripts/audit.py"
-
-
 rule provenance:
     input:
         manifests=expand(f"{DATA}/manifest.json", dataset=study.datasets),
@@ -320,6 +297,7 @@ rule provenance:
         f"{LOGS}/provenance.log",
     benchmark:
         f"{BENCHMARKS}/provenance.tsv"
+    localrule: True
     conda:
         "../../envs/analysis.yaml"
     params:
