@@ -9,7 +9,16 @@ from collections.abc import Iterator
 from types import NoneType
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationInfo,
+    WithJsonSchema,
+    field_validator,
+)
 
 __all__ = [
     "SAMPLES",
@@ -32,12 +41,13 @@ SAMPLES = "samples"  # the source of a data set whose training images are drawn 
 
 MOST = 2**31 - 1  # no count, seed or epoch is larger
 LARGEST = 1e9  # nor any other number
-LONGEST = 64  # letters of a name: paths and file names are made of them
+NAME = "[A-Za-z0-9]([A-Za-z0-9_.-]*[A-Za-z0-9_-])?"  # the letters of a name: paths and file names are made of them
+LONGEST = 64  # and how many
 LABELS = {"all", "mean"}  # words that stand for every set, or for none, in tables and in the report
 
 
 def _name(name: str) -> str:
-    if not re.fullmatch(r"[A-Za-z0-9]([A-Za-z0-9_.-]*[A-Za-z0-9_-])?", name):
+    if not re.fullmatch(NAME, name):
         raise ValueError("a name has letters, digits, _, . and -, begins with a letter or digit and does not end in .")
     if len(name) > LONGEST:
         raise ValueError(f"a name has at most {LONGEST} letters")
@@ -63,7 +73,9 @@ def _not_huge(value: float) -> float:
     return value
 
 
-Name = Annotated[str, AfterValidator(_name)]
+Name = Annotated[
+    str, AfterValidator(_name), WithJsonSchema({"type": "string", "pattern": f"^{NAME}$", "maxLength": LONGEST})
+]
 Whole = Annotated[int, BeforeValidator(_whole), Field(le=MOST)]
 Positive = Annotated[Whole, Field(gt=0)]
 NonNegative = Annotated[Whole, Field(ge=0)]

@@ -28,13 +28,23 @@ from immature_ood.config import (
 )
 from immature_ood.config_file import StudyError, read_config
 
-__all__ = ["EvaluationConfig", "FeatureConfig", "Study", "StudyError", "TrainingConfig", "retired"]
+__all__ = [
+    "DEFAULT_MODEL",
+    "DETECTORS",
+    "EvaluationConfig",
+    "FeatureConfig",
+    "Study",
+    "StudyError",
+    "TrainingConfig",
+    "retired",
+]
 
 RETIRED = {  # keys of older configs: where they went, or None where nothing follows from them any more
     ("training", "samples"): "samples",
     ("evaluation", "resamples"): None,
     ("evaluation", "seed"): None,
 }
+DEFAULT_MODEL = "glow"  # of a study that names none, and of a model whose name is no file's
 DETECTORS = ("gradient_norms", "likelihood", "typicality")  # of a study that names none
 
 
@@ -395,7 +405,7 @@ def _section_named(kind: registry.Kind, key: str, name: Any, given: Any) -> Any:
         return given
     if kind == "datasets" and given.get("samples_of"):
         return {key: SAMPLES, **given}
-    return {key: "glow" if kind == "models" and name not in registry.names(kind) else name, **given}
+    return {key: DEFAULT_MODEL if kind == "models" and name not in registry.names(kind) else name, **given}
 
 
 def _short(value: Any) -> str:
