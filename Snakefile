@@ -62,7 +62,7 @@ rule features:
 
 rule scores:
     input:
-        every_checkpoint(f"{SCORES}/scores.safetensors"),
+        every_scored(f"{SCORES}/scores.safetensors"),
     localrule: True
 
 

@@ -24,6 +24,11 @@ def fitted_to(name, features, **options):
     return fit(detectors(name, **options)[name], features)
 
 
+def fitted_all(*names):
+    """Detectors of one checkpoint, b = 1."""
+    return fit_all(CHECKPOINT, detectors(*names), {CHECKPOINT: {1: make_features()}})
+
+
 every_detector = pytest.mark.parametrize("name", registry.names("detectors"))
 
 
@@ -78,13 +83,13 @@ def test_a_group_is_scored_on_its_own(name):
 @every_detector
 def test_saved_detectors_score_exactly_alike(name, tmp_path):
     features = {b: make_features(b=b, seed=b) for b in (1, 5)}
-    fitted = fit_all(detectors(name), features)
-    save_fitted(tmp_path / "fitted.safetensors", CHECKPOINT, detectors(name), fitted)
-    checkpoint, loaded = load_fitted(tmp_path / "fitted.safetensors")
-    assert checkpoint == CHECKPOINT
-    assert loaded.keys() == fitted.keys() == {(name, 1), (name, 5)}
-    for (_, b), detector in fitted.items():
-        again = loaded[name, b]
+    fitted = fit_all(CHECKPOINT, detectors(name), {CHECKPOINT: features})
+    save_fitted(tmp_path / "fitted.safetensors", fitted)
+    loaded = load_fitted(tmp_path / "fitted.safetensors")
+    assert (loaded.checkpoint, loaded.reads) == (CHECKPOINT, {name: (CHECKPOINT,)})
+    assert loaded.detectors.keys() == fitted.detectors.keys() == {(name, 1), (name, 5)}
+    for (_, b), detector in fitted.detectors.items():
+        again = loaded.detectors[name, b]
         test = make_features(b=b, seed=9, split="test")
         np.testing.assert_array_equal(again.score(test), detector.score(test))
         assert again.dead_layers == detector.dead_layers
@@ -93,7 +98,7 @@ def test_saved_detectors_score_exactly_alike(name, tmp_path):
 @every_detector
 def test_fitting_twice_gives_the_same_bytes(name, tmp_path):
     for path in ("one", "two"):
-        save_fitted(tmp_path / path, CHECKPOINT, detectors(name), fit_all(detectors(name), {1: make_features()}))
+        save_fitted(tmp_path / path, fitted_all(name))
     assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
 
 
@@ -109,18 +114,16 @@ def test_nan_features_are_refused(name):
 
 def test_a_file_is_laid_out_as_documented(tmp_path):
     path = tmp_path / "fitted.safetensors"
-    configs = detectors(*registry.names("detectors"))
-    fitted = fit_all(configs, {1: make_features()})
-    save_fitted(path, CHECKPOINT, configs, fitted)
+    fitted = fitted_all(*registry.names("detectors"))
+    save_fitted(path, fitted)
     arrays, metadata = load_arrays(path, "detectors/2")
-    np.testing.assert_array_equal(arrays["gradient_norms/b=1/mean"], fitted["gradient_norms", 1].mean)
+    np.testing.assert_array_equal(arrays["gradient_norms/b=1/mean"], fitted.detectors["gradient_norms", 1].mean)
     assert metadata["detectors"][0]["values"]["layers"] == [*LAYERS]
 
 
 def test_an_incomplete_file_is_refused(tmp_path):
     path = tmp_path / "fitted.safetensors"
-    configs = detectors("gradient_norms")
-    save_fitted(path, CHECKPOINT, configs, fit_all(configs, {1: make_features()}))
+    save_fitted(path, fitted_all("gradient_norms"))
     arrays, metadata = load_arrays(path, "detectors/2")
     save_arrays(path, "detectors/2", {}, metadata)
     with pytest.raises(StorageError, match=r"fitted\.safetensors: incomplete detectors .*mean"):

@@ -3,9 +3,9 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
+from test_detectors import detectors
 
-from immature_ood.detectors.gradient_norms import GradientNorms
-from immature_ood.detectors.likelihood import Likelihood
+from immature_ood.detectors import fit_all
 from immature_ood.evaluation import (
     AUROC_COLUMNS,
     IMMATURE_COLUMNS,
@@ -262,24 +262,25 @@ def make_features(dataset, shift=0.0, b=1, split="test", groups=40):
 
 def test_layer_auroc_table():
     fits = {b: make_features("digits", b=b, split="fit") for b in (1, 5)}
-    fitted = {("gradient_norms", b): GradientNorms.fit(fit) for b, fit in fits.items()}
-    fitted["likelihood", 1] = Likelihood.fit(fits[1])
+    checkpoint = make_checkpoint()
+    fitted = fit_all(checkpoint, detectors("gradient_norms", "likelihood"), {checkpoint: fits})
     tests = [make_features(name, shift, b) for b in (5, 1) for name, shift in (("photos", 9.0), ("digits", 0.0))]
-    table = layer_auroc_table(make_checkpoint(), fitted, [*tests, *fits.values()])
+    table = layer_auroc_table(checkpoint, fitted, [*tests, *fits.values()])
     assert tuple(table.columns) == LAYER_COLUMNS
     assert [*table.layer] == ["weight", "bias", "prior"] * 2
     assert [*table.batch_size] == [1] * 3 + [5] * 3
     assert set(table.ood_dataset) == {"photos"}
     assert [*table.auroc.isna()] == [False, True, False] * 2
     by_layer = table[table.batch_size.eq(5)].set_index("layer").auroc
-    ood_terms, id_terms = (fitted["gradient_norms", 5].terms(features)[:, 0] for features in tests[:2])
+    ood_terms, id_terms = (fitted.detectors["gradient_norms", 5].terms(features)[:, 0] for features in tests[:2])
     assert by_layer["weight"] == auroc(id_terms, ood_terms)
     assert by_layer["prior"] == 1.0
 
 
 def test_layers_need_gradient_norms():
     features = make_features("digits")
-    fitted = {("likelihood", 1): Likelihood.fit(features)}
-    table = layer_auroc_table(make_checkpoint(), fitted, [features, replace(features, dataset="photos")])
+    checkpoint = make_checkpoint()
+    fitted = fit_all(checkpoint, detectors("likelihood"), {checkpoint: {1: features}})
+    table = layer_auroc_table(checkpoint, fitted, [features, replace(features, dataset="photos")])
     assert table.empty
     assert tuple(table.columns) == LAYER_COLUMNS

@@ -33,7 +33,7 @@ def files(tmp_path_factory):
     np.save(folder / "split.npy", test_training.pixels(5))
     save_features(folder / "features.safetensors", checkpoint, [features])
     configs = test_detectors.detectors("gradient_norms", "typicality")
-    save_fitted(folder / "fitted.safetensors", checkpoint, configs, fit_all(configs, {1: features}))
+    save_fitted(folder / "fitted.safetensors", fit_all(checkpoint, configs, {checkpoint: {1: features}}))
     key = ScoreKey("typicality", 1, "digits", "test")
     save_scores(folder / "scores.safetensors", Scores(checkpoint, 3.0, {("typicality", 1): ()}, {key: np.arange(9.0)}))
     return {

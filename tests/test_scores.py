@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from test_detectors import detectors
 
-from immature_ood.detectors import fit, fit_all, save_fitted
+from immature_ood.detectors import Fitted, fit, fit_all, save_fitted
 from immature_ood.features import Features, save_features
 from immature_ood.provenance import CheckpointId
 from immature_ood.scores import ScoreKey, Scores, load_scores, save_scores, score_all
@@ -32,7 +32,7 @@ def files(tmp_path):
     paths = {name: tmp_path / f"{name}.safetensors" for name in ("fitted", "fit", "test", "ood")}
     fit = {b: make_features(split="fit", b=b, seed=b) for b in (1, 5)}
     configs = detectors("gradient_norms", "typicality")
-    save_fitted(paths["fitted"], CHECKPOINT, configs, fit_all(configs, fit))
+    save_fitted(paths["fitted"], fit_all(CHECKPOINT, configs, {CHECKPOINT: fit}))
     save_features(paths["fit"], CHECKPOINT, fit.values())
     save_features(paths["test"], CHECKPOINT, [make_features(b=b, seed=2) for b in (1, 5)])
     # An OOD data set may bear the name of a split.
@@ -123,7 +123,8 @@ class Broken:
 
 @pytest.mark.parametrize("result", [np.full(20, np.nan), np.zeros(19), np.zeros((20, 1))])
 def test_a_detector_that_gives_no_number_a_group_is_named(files, result, monkeypatch):
-    broken = CHECKPOINT, {("broken", 1): Broken(result), ("broken", 5): Broken(result)}
+    both = {("broken", 1): Broken(result), ("broken", 5): Broken(result)}
+    broken = Fitted(CHECKPOINT, both, {"broken": "broken"}, {"broken": (CHECKPOINT,)})
     monkeypatch.setattr("immature_ood.scores.load_fitted", lambda path: broken)
     with pytest.raises(ValueError, match=r"broken/b=1/digits/fit: .* each of the 20 groups"):
         score(files)

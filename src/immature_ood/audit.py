@@ -53,7 +53,7 @@ class Comparison:
 
     pair: tuple[str, str]
     model: str
-    seed: int
+    seed: int | str
     epoch: int
     batch_size: int
     detector: str
@@ -90,8 +90,9 @@ def compared(
     return found
 
 
-def _seeds(scores: Iterable[Scores]) -> list[int]:
-    return sorted({one.checkpoint.seed for one in scores})
+def _seeds(scores: Iterable[Scores]) -> list[int | str]:
+    """In order; all seeds together come last."""
+    return sorted({one.checkpoint.seed for one in scores}, key=lambda seed: (isinstance(seed, str), seed))
 
 
 def _place(checkpoint: CheckpointId, datasets: Names = NOTHING, baselines: Names = NOTHING) -> tuple[str, str, int]:
@@ -176,7 +177,7 @@ def _groups(comparisons: Mapping[str, Sequence[Comparison]]) -> dict[tuple[objec
 
 
 def _means(comparisons: Iterable[Comparison], config: EvaluationConfig) -> dict[str, object]:
-    by_pair: dict[tuple[tuple[str, str], int], dict[int, tuple[Term, Term]]] = {}
+    by_pair: dict[tuple[tuple[str, str], int | str], dict[int, tuple[Term, Term]]] = {}
     for one in comparisons:
         by_pair.setdefault((one.pair, one.seed), {})[one.epoch] = one.terms(config.drop_minimum)
     moves, claims = map(_move, by_pair.values()), list(map(_claims, by_pair.values()))

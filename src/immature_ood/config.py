@@ -5,9 +5,10 @@ a sentence below it, are the plug-in's options in a study. Needs neither torch n
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from types import NoneType
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple, get_args
 
 from pydantic import (
     AfterValidator,
@@ -21,6 +22,7 @@ from pydantic import (
 )
 
 __all__ = [
+    "POOLED",
     "SAMPLES",
     "SECTIONS",
     "AugmentationConfig",
@@ -28,15 +30,18 @@ __all__ = [
     "DatasetConfig",
     "DetectorConfig",
     "ImageConfig",
+    "Kept",
     "ModelConfig",
     "Name",
     "NonNegative",
+    "Place",
     "Positive",
     "Real",
     "SamplesConfig",
     "Whole",
 ]
 
+POOLED = "all"  # in the place of a seed: of all of them together
 SAMPLES = "samples"  # the source of a data set whose training images are drawn from a model
 
 MOST = 2**31 - 1  # no count, seed or epoch is larger
@@ -191,11 +196,42 @@ class ModelConfig(Config):
         return iter(())
 
 
+class Place(NamedTuple):
+    """Where in a study weights stand, of one ID data set; the seed POOLED stands for all seeds together."""
+
+    model: str
+    seed: int | str
+    epoch: int
+
+
+@dataclass(frozen=True)
+class Kept:
+    """The names of a study's models, its seeds and its kept epochs."""
+
+    models: tuple[str, ...]
+    seeds: tuple[int, ...]
+    epochs: tuple[int, ...]
+
+
 class DetectorConfig(Config):
     """A detector; a plug-in's Config adds its options."""
 
+    pools_seeds: ClassVar[bool] = False
+    """Whether it reads all seeds together; its rows then have the seed "all"."""
+
     detector: str
     """It is fitted by this file of detectors/, or at this path to one of your own; by default that of its name."""
+
+    def reads(self, own: Place, kept: Kept) -> Sequence[Place]:
+        """The places whose features it is given, of the same ID data set, for the row of its own; by default that one.
+
+        A detector may read earlier epochs, all seeds (with `pools_seeds`) or another model; none: it has no row there.
+        """
+        return [own._replace(seed=seed) for seed in (kept.seeds if self.pools_seeds else [own.seed])]
+
+    def faults(self, kept: Kept) -> Iterator[str]:
+        """What is wrong with the section in a study of these, each beginning with one of its keys."""
+        return iter(())
 
 
 # By kind of plug-in: what the section of one without options is read with.

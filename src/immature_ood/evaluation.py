@@ -6,11 +6,13 @@ training.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from itertools import groupby
 
 import numpy as np
 import pandas as pd
 
+from immature_ood.config import POOLED
 from immature_ood.detectors import Fitted
 from immature_ood.detectors.gradient_norms import GradientNorms
 from immature_ood.features import Features
@@ -150,13 +152,13 @@ def immature_table(scores: Iterable[Scores], config: EvaluationConfig) -> pd.Dat
     return table.assign(corrected=_corrected(table, config)) if rows else table
 
 
-def _place(scores: Scores) -> tuple[str, str, int, int]:
+def _place(scores: Scores) -> tuple[str, str, str, int]:
     checkpoint = scores.checkpoint
-    return checkpoint.id_dataset, checkpoint.model, checkpoint.seed, checkpoint.epoch
+    return checkpoint.id_dataset, checkpoint.model, str(checkpoint.seed), checkpoint.epoch
 
 
 def _immature_rows(scores: Scores, last: Scores, config: EvaluationConfig) -> Iterable[dict[str, object]]:
-    for detector, b in scores.dead_layers:
+    for detector, b in [key for key in scores.dead_layers if key in last.dead_layers]:
         for dataset in scores.ood_datasets:
             pairs = _test_pair(scores, detector, b, dataset), _test_pair(last, detector, b, dataset)
             units = Units.numbered(*(scores.units_of(b, name) for name in (scores.checkpoint.id_dataset, dataset)))
@@ -203,7 +205,7 @@ def immature_summary(table: pd.DataFrame) -> str:
         return "One epoch only: nothing to set against the last epoch."
     by_detector = table.groupby(["model", "detector", "batch_size"])
     rows = [row for key, group in by_detector for row in _summary_rows(key, group)]
-    seeds, epochs = table["seed"].nunique(), table["epoch"][table["epoch"] >= 1].nunique()
+    seeds, epochs = table["seed"][table["seed"] != POOLED].nunique(), table["epoch"][table["epoch"] >= 1].nunique()
     notes = [
         f"saturated: both AUROCs are {SATURATED} or more, which says nothing of training.",
         f"alike: pairs with one verdict in every seed ({seeds}) and trained epoch before the last ({epochs}).",
@@ -262,7 +264,7 @@ def layer_auroc_table(checkpoint: CheckpointId, fitted: Fitted, tests: Iterable[
     """
     detectors = {
         b: detector
-        for (name, b), detector in fitted.items()
+        for (name, b), detector in fitted.detectors.items()
         if name == "gradient_norms" and isinstance(detector, GradientNorms)
     }
     used = [features for features in tests if features.split == "test" and features.batch_size in detectors]
@@ -315,11 +317,25 @@ def _flat(estimates: Mapping[str, Estimate]) -> dict[str, float]:
 
 
 def _training(trained: Mapping[CheckpointId, Trained], checkpoint: CheckpointId) -> Trained:
-    if checkpoint not in trained:
+    """Of all seeds together the time of all trainings, and how far the worst is above its lowest bits/dim."""
+    found = [trained[one] for one in trained if one == checkpoint]
+    if checkpoint.seed == POOLED:
+        found = [trained[one] for one in trained if replace(one, seed=POOLED) == _unlike_seeds(checkpoint, one)]
+    if not found:
         raise ValueError(f"no training time for {checkpoint}; pass it in trained")
-    return trained[checkpoint]
+    return Trained(checkpoint, sum(one.seconds for one in found), max(one.excess_bits_per_dim for one in found))
+
+
+def _unlike_seeds(checkpoint: CheckpointId, one: CheckpointId) -> CheckpointId:
+    """A checkpoint of all seeds, with what differs between seeds as another has it."""
+    return replace(checkpoint, images_seen=one.images_seen, run_key=one.run_key)
 
 
 def _sorted(rows: list[dict[str, object]], columns: tuple[str, ...]) -> pd.DataFrame:
+    """By the first seven columns; all seeds together come last."""
     table = pd.DataFrame(rows, columns=[*columns])
-    return table.sort_values([*columns[:7]], ignore_index=True)
+
+    def order(column: pd.Series) -> pd.Series:
+        return column.replace(POOLED, np.inf).astype(float) if column.name == "seed" else column
+
+    return table.sort_values([*columns[:7]], key=order, ignore_index=True)

@@ -79,13 +79,13 @@ class Term:
     """
 
     pair: tuple[str, str]
-    seed: int
+    seed: int | str
     value: float
     of_units: Mapping[str, np.ndarray]
     separated: bool
 
 
-def term(pair: tuple[str, str], seed: int, scores: Both, units: Both, drop_minimum: bool = False) -> Term:
+def term(pair: tuple[str, str], seed: int | str, scores: Both, units: Both, drop_minimum: bool = False) -> Term:
     """The AUROC of a pair under one seed; of pair, scores and units, ID comes first and OOD second.
 
     scores: (n,), (m,), higher = more OOD. units: (n,), (m,) integers; groups with the same number are not independent
@@ -157,7 +157,7 @@ def _of_tests(terms: Sequence[Term]) -> Iterator[tuple[float, float]]:
 
 def _of_seeds(terms: Sequence[Term]) -> Iterator[tuple[float, float]]:
     """The same, due to each ID set's models; none if there is one seed."""
-    seeds = sorted({one.seed for one in terms})
+    seeds = sorted({one.seed for one in terms}, key=str)
     for id_dataset in {one.pair[0]: None for one in terms} if len(seeds) > 1 else {}:
         of_set = [one for one in terms if one.pair[0] == id_dataset]
         added = [sum(one.value for one in of_set if one.seed == seed) / len(terms) for seed in seeds]
@@ -211,7 +211,7 @@ def sets(terms: Iterable[Term]) -> dict[str, int]:
 
 # Tables ---------------------------------------------------------------------------------------------------------------
 
-Terms = dict[tuple[str, str, int], Term]  # by ID set, OOD set and seed
+Terms = dict[tuple[str, str, int | str], Term]  # by ID set, OOD set and seed
 
 
 def means_table(scores: Iterable[Scores], names: Mapping[str, str], config: EvaluationConfig) -> pd.DataFrame:
@@ -231,7 +231,7 @@ def means_table(scores: Iterable[Scores], names: Mapping[str, str], config: Eval
 
 def _terms(
     scores: Scores, names: Mapping[str, str], config: EvaluationConfig
-) -> Iterator[tuple[tuple[str, str, int, int], tuple[str, str, int], Term]]:
+) -> Iterator[tuple[tuple[str, str, int, int], tuple[str, str, int | str], Term]]:
     checkpoint = scores.checkpoint
     own = checkpoint.id_dataset
     for detector, b in scores.dead_layers:

@@ -1,11 +1,12 @@
 """Scores: what each fitted detector says of each group of test images, for one checkpoint. NumPy only."""
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 
 import numpy as np
 
+from immature_ood.config import POOLED
 from immature_ood.detectors import Detector, Fitted, load_fitted
 from immature_ood.features import Features, load_features
 from immature_ood.provenance import CheckpointId
@@ -60,26 +61,44 @@ class Scores:
 
 
 def score_all(fitted_path: str | os.PathLike[str], feature_paths: Iterable[str | os.PathLike[str]]) -> Scores:
-    """Scores files of features (ID fit, ID test, each OOD test) with the detectors fitted to the same checkpoint.
+    """Scores files of features (ID fit, ID test, each OOD test) with the detectors fitted to the same checkpoints.
 
-    Raises StorageError if a file is of another checkpoint or of other batch sizes than the detectors, or if an ID
-    split is missing; ValueError if a score is NaN.
+    Raises StorageError if a file is of a checkpoint that no detector reads or of other batch sizes than the detectors,
+    or if an ID split is missing; ValueError if a score is NaN.
     """
-    checkpoint, fitted = load_fitted(fitted_path)
-    values: dict[ScoreKey, np.ndarray] = {}
-    units: dict[tuple[int, str, str], np.ndarray] = {}
-    bits_per_dim = {}
+    fitted = load_fitted(fitted_path)
+    checkpoint = fitted.checkpoint
+    features: dict[tuple[str, str], dict[CheckpointId, dict[int, Features]]] = {}
     for path in feature_paths:
-        features = _features_of(checkpoint, {b for _, b in fitted}, path)
-        values |= {key: score for each in features.values() for key, score in _scored(fitted, each)}
-        units |= {(b, each.dataset, each.split): each.units for b, each in features.items()}
-        smallest = features[min(features)]
-        bits_per_dim[smallest.dataset, smallest.split] = smallest.bits_per_dim
+        found, by_size = _features_of(fitted, path)
+        smallest = by_size[min(by_size)]
+        features.setdefault((smallest.dataset, smallest.split), {})[found] = by_size
     for split in ("fit", "test"):
-        if (checkpoint.id_dataset, split) not in bits_per_dim:
+        if (checkpoint.id_dataset, split) not in features:
             raise StorageError(f"no features of {checkpoint.id_dataset}/{split} among the inputs; add that file")
-    dead_layers = {key: detector.dead_layers for key, detector in fitted.items()}
-    return Scores(checkpoint, bits_per_dim[checkpoint.id_dataset, "test"], dead_layers, values, units)
+    return Scores(
+        checkpoint,
+        _bits_per_dim(checkpoint, features[checkpoint.id_dataset, "test"]),
+        {key: detector.dead_layers for key, detector in fitted.detectors.items()},
+        {key: score for each in features.values() for key, score in _scored(fitted, each)},
+        {
+            (b, one.dataset, one.split): one.units
+            for by_checkpoint in features.values()
+            for b, one in next(iter(by_checkpoint.values())).items()
+        },
+    )
+
+
+def _bits_per_dim(checkpoint: CheckpointId, features: Mapping[CheckpointId, Mapping[int, Features]]) -> float:
+    """Of the groups of the smallest b, of the checkpoint or, of all seeds together, the mean over theirs."""
+    own = [by_size for one, by_size in features.items() if _belongs(one, checkpoint)]
+    return float(np.mean([by_size[min(by_size)].bits_per_dim for by_size in own]))
+
+
+def _belongs(one: CheckpointId, checkpoint: CheckpointId) -> bool:
+    """Whether a checkpoint is the one that rows are of, or one of those that are pooled in them."""
+    pooled = checkpoint.seed == POOLED and (one.model, one.epoch) == (checkpoint.model, checkpoint.epoch)
+    return pooled or one == checkpoint
 
 
 def save_scores(path: str | os.PathLike[str], scores: Scores) -> None:
@@ -119,28 +138,33 @@ def load_scores(path: str | os.PathLike[str]) -> Scores:
         raise StorageError(f"{path}: incomplete scores ({error}); delete it and rerun") from error
 
 
-def _features_of(checkpoint: CheckpointId, batch_sizes: set[int], path: str | os.PathLike[str]) -> dict[int, Features]:
+def _features_of(fitted: Fitted, path: str | os.PathLike[str]) -> tuple[CheckpointId, dict[int, Features]]:
     found, features = load_features(path)
-    if found != checkpoint:
-        raise StorageError(f"{path}: is of {found}, but the detectors were fitted to {checkpoint}; delete it and rerun")
-    if features.keys() != batch_sizes:
-        raise StorageError(f"{path}: has groups of b={[*features]}, the detectors b={[*batch_sizes]}; rerun both")
-    return features
+    known = {one for checkpoints in fitted.reads.values() for one in checkpoints}
+    if found not in known and not _belongs(found, fitted.checkpoint):
+        raise StorageError(
+            f"{path}: is of {found}, but the detectors were fitted to {fitted.checkpoint}; delete it and rerun"
+        )
+    if features.keys() != (sizes := {b for _, b in fitted.detectors}):
+        raise StorageError(f"{path}: has groups of b={[*features]}, the detectors b={sorted(sizes)}; rerun both")
+    return found, features
 
 
-def _scored(fitted: Fitted, features: Features) -> Iterator[tuple[ScoreKey, np.ndarray]]:
-    """The scores of all detectors fitted at the batch size of the features."""
-    for (name, b), detector in fitted.items():
-        if b == features.batch_size:
-            key = ScoreKey(name, b, features.dataset, features.split)
-            yield key, _checked_score(key, detector, features)
+def _scored(
+    fitted: Fitted, features: Mapping[CheckpointId, Mapping[int, Features]]
+) -> Iterator[tuple[ScoreKey, np.ndarray]]:
+    """The scores of all detectors on one split, whose features are by checkpoint and b."""
+    for (name, b), detector in fitted.detectors.items():
+        given = [features[checkpoint][b] for checkpoint in fitted.reads[name]]
+        key = ScoreKey(name, b, given[0].dataset, given[0].split)
+        yield key, _checked_score(key, detector, given)
 
 
-def _checked_score(key: ScoreKey, detector: Detector, features: Features) -> np.ndarray:
-    score = detector.score(features)
-    if score.shape != features.log_prob.shape or np.isnan(score).any():
+def _checked_score(key: ScoreKey, detector: Detector, features: Sequence[Features]) -> np.ndarray:
+    score, groups = detector.score(*features), len(features[0].units)
+    if score.shape != (groups,) or np.isnan(score).any():
         raise ValueError(
             f"{key}: the detector gave {np.isnan(score).sum()} NaN among scores of shape {score.shape}; "
-            f"it must give a number for each of the {len(features.log_prob)} groups"
+            f"it must give a number for each of the {groups} groups"
         )
     return score

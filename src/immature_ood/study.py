@@ -4,9 +4,9 @@
 """
 
 import argparse
+import itertools
 import sys
 from collections.abc import Iterable, Iterator, Mapping
-from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -14,15 +14,18 @@ from pydantic import BaseModel, BeforeValidator, Field, SerializeAsAny, Validati
 
 from immature_ood import registry
 from immature_ood.config import (
+    POOLED,
     SAMPLES,
     SECTIONS,
     Config,
     DatasetConfig,
     DetectorConfig,
     ImageConfig,
+    Kept,
     ModelConfig,
     Name,
     NonNegative,
+    Place,
     Positive,
     Real,
 )
@@ -184,7 +187,7 @@ class Study(Config):
     def _consistent(self) -> Self:
         faults = [*self._unknown_plug_ins(), *self._unknown_names(), *self._bad_lists()]
         if not faults:  # these look names up
-            faults = [*self._bad_samples(), *self._bad_sizes(), *self._bad_shapes()]
+            faults = [*self._bad_samples(), *self._bad_sizes(), *self._bad_shapes(), *self._bad_detectors()]
         if faults:
             raise ValueError("\n".join(faults))
         return self
@@ -219,7 +222,7 @@ class Study(Config):
 
     def _bad_lists(self) -> list[str]:
         faults = []
-        if any(later <= earlier for earlier, later in pairwise(self.epochs)):
+        if any(later <= earlier for earlier, later in itertools.pairwise(self.epochs)):
             faults.append(f"epochs: must increase, got {self.epochs}")
         for key, values in (
             ("seeds", self.seeds),
@@ -261,6 +264,11 @@ class Study(Config):
             f"models.{name}.{fault}" for name, model in self.models.items() for fault in model.faults(self.image.shape)
         ]
 
+    def _bad_detectors(self) -> list[str]:
+        return [
+            f"detectors.{name}.{fault}" for name, config in self.detectors.items() for fault in config.faults(self.kept)
+        ]
+
     def _bad_sizes(self) -> list[str]:
         faults = [
             f"features.{cap}: {getattr(self.features, cap)} is not a multiple of batch size {b}"
@@ -295,6 +303,32 @@ class Study(Config):
             for b in self.features.batch_sizes
             if images // b == 1
         ]
+
+    @property
+    def kept(self) -> Kept:
+        """What checkpoints there are of each ID data set."""
+        return Kept(tuple(self.models), tuple(self.seeds), tuple(self.epochs))
+
+    def places(self) -> list[Place]:
+        """Where a model has scores: at each of its checkpoints, or over all seeds, as the detectors have it."""
+        seeds: list[int | str] = [*self.seeds, POOLED]
+        every = itertools.starmap(Place, itertools.product(self.models, seeds, self.epochs))
+        return [place for place in every if self.readings(place)]
+
+    def reads(self, place: Place) -> list[Place]:
+        """The checkpoints whose features are read at a place, its own first."""
+        own = [place._replace(seed=seed) for seed in (self.seeds if place.seed == POOLED else [place.seed])]
+        return [*dict.fromkeys([*own, *itertools.chain.from_iterable(self.readings(place).values())])]
+
+    def readings(self, place: Place) -> dict[str, list[Place]]:
+        """By detector that has scores at a place, the places whose features it reads."""
+        pooled = place.seed == POOLED
+        found = {
+            name: [*config.reads(place, self.kept)]
+            for name, config in self.detectors.items()
+            if config.pools_seeds == pooled
+        }
+        return {name: places for name, places in found.items() if places}
 
     def ood_datasets(self, id_dataset: str) -> list[str]:
         """The data sets that are out-of-distribution for a model trained on `id_dataset`."""

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from tabulate import tabulate
 
+from immature_ood.config import POOLED
 from immature_ood.evaluation import calibration_rows, immature_summary, without_calibration
 from immature_ood.storage import write_bytes
 
@@ -61,10 +62,16 @@ def read_table(path: str | os.PathLike[str]) -> pd.DataFrame:
     return pd.read_csv(
         path,
         dtype={name: str for name in columns if name in NAMES},
+        converters={"seed": _seed} if "seed" in columns else None,
         keep_default_na=False,
         na_values={column: [""] for column in columns if column not in NAMES},
         encoding="utf-8",
     )
+
+
+def _seed(field: str) -> int | str | float:
+    """A number, or POOLED where a row is of all seeds together; of no seed, as in a mean over them, NaN."""
+    return field if field == POOLED else int(field) if field else np.nan
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ from snakemake.exceptions import WorkflowError
 from snakemake.iocontainers import Wildcards
 from snakemake.logging import logger
 
+from immature_ood.config import POOLED, Place
 from immature_ood import registry, validity
 from immature_ood.planning import faults_of_threads, plan, results_folders
 from immature_ood.provenance import source_hashes
@@ -117,7 +118,7 @@ wildcard_constraints:
     samples=one_of(SAMPLED),
     id=one_of(study.id_datasets),
     model=one_of(study.models),
-    seed=r"\d+",
+    seed=rf"\d+|{POOLED}",
     epoch=r"\d+",
 
 
@@ -130,6 +131,35 @@ def every_checkpoint(pattern, **chosen):
         "epoch": study.epochs,
     }
     return expand(pattern, **{**wildcards, **chosen})
+
+
+SCORED = [place._asdict() for place in study.places()]
+
+
+def every_scored(pattern, id=study.id_datasets, **chosen):
+    """The paths of a pattern for all places that have scores, those of all seeds together too, or of the chosen."""
+    return [
+        path
+        for one in ([id] if isinstance(id, str) else id)
+        for place in SCORED
+        if chosen.items() <= place.items()
+        for path in expand(pattern, id=one, **place)
+    ]
+
+
+def place_of(wildcards):
+    """The place of the study that wildcards name."""
+    seed = wildcards.seed if wildcards.seed == POOLED else int(wildcards.seed)
+    return Place(wildcards.model, seed, int(wildcards.epoch))
+
+
+def features_read(wildcards, file):
+    """The paths of a file of features for all checkpoints that are read at a place; first that of the place itself."""
+    return [
+        path
+        for place in study.reads(place_of(wildcards))
+        for path in expand(f"{FEATURES}/{file}", id=wildcards.id, **place._asdict())
+    ]
 
 
 def of_original(pattern):

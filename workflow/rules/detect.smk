@@ -3,10 +3,13 @@
 
 rule fit:
     input:
-        (
-            of_original(f"{FEATURES}/test-{{dataset}}.safetensors")
-            if study.fit_set == "test"
-            else f"{FEATURES}/fit.safetensors"
+        lambda wildcards: features_read(
+            wildcards,
+            (
+                f"test-{study.original(wildcards.id)}.safetensors"
+                if study.fit_set == "test"
+                else "fit.safetensors"
+            ),
         ),
     output:
         f"{SCORES}/fitted.safetensors",
@@ -24,6 +27,7 @@ rule fit:
         detectors={
             name: config.model_dump() for name, config in study.detectors.items()
         },
+        reads=lambda wildcards: study.readings(place_of(wildcards)),
         source=detector_sources("fit.py"),
     script:
         "../scripts/fit.py"
@@ -32,12 +36,12 @@ rule fit:
 rule score:
     input:
         fitted=f"{SCORES}/fitted.safetensors",
-        fit=f"{FEATURES}/fit.safetensors",
-        test=expand(
-            f"{FEATURES}/test-{{dataset}}.safetensors",
-            dataset=study.real_datasets,
-            allow_missing=True,
-        ),
+        fit=lambda wildcards: features_read(wildcards, "fit.safetensors"),
+        test=lambda wildcards: [
+            path
+            for dataset in study.real_datasets
+            for path in features_read(wildcards, f"test-{dataset}.safetensors")
+        ],
     output:
         f"{SCORES}/scores.safetensors",
     log:

@@ -58,12 +58,16 @@ rule plot_headline:
 
 rule plot_scores:
     input:
-        lambda wildcards: every_checkpoint(
-            f"{SCORES}/scores.safetensors",
-            id=wildcards.id,
-            model=wildcards.model,
-            seed=study.seeds[0],
-        ),
+        lambda wildcards: [
+            path
+            for seed in (study.seeds[0], POOLED)
+            for path in every_scored(
+                f"{SCORES}/scores.safetensors",
+                id=wildcards.id,
+                model=wildcards.model,
+                seed=seed,
+            )
+        ],
     output:
         [
             report(

@@ -7,7 +7,9 @@ from immature_ood.counterparts import published_names
 
 rule evaluate:
     input:
-        scores=of_id_dataset(f"{SCORES}/scores.safetensors"),
+        scores=lambda wildcards: every_scored(
+            f"{SCORES}/scores.safetensors", id=wildcards.id
+        ),
         sidecars=of_id_dataset(f"{CHECKPOINT}/checkpoint.json"),
     output:
         f"{TABLE}/auroc_{{id}}.csv",
@@ -54,7 +56,7 @@ rule layer_auroc:
 
 rule immature:
     input:
-        every_checkpoint(f"{SCORES}/scores.safetensors"),
+        every_scored(f"{SCORES}/scores.safetensors"),
     output:
         f"{TABLE}/immature.csv",
     log:
@@ -76,7 +78,7 @@ rule immature:
 
 rule means:
     input:
-        every_checkpoint(
+        every_scored(
             f"{SCORES}/scores.safetensors",
             id=[name for name in study.id_datasets if name in study.real_datasets],
         ),

@@ -13,6 +13,6 @@ with job(snakemake.log):
     for path in snakemake.input.test:
         checkpoint, features = load_features(path)
         tests.setdefault(checkpoint, []).extend(features.values())
-    fitted = dict(map(load_fitted, snakemake.input.fitted))
+    fitted = {one.checkpoint: one for one in map(load_fitted, snakemake.input.fitted)}
     rows = [layer_auroc_table(checkpoint, fitted[checkpoint], tests[checkpoint]) for checkpoint in fitted]
     write_csv(pd.concat(rows, ignore_index=True), snakemake.output[0])

@@ -14,5 +14,6 @@ with job(snakemake.log):
                 {ood: one.of(detector, b, ood) for ood in one.ood_datasets},
             )
             for one in scores
+            if (detector, b) in one.dead_layers
         }
         plots.save(plots.score_histograms(by_epoch, id_dataset, detector, b), path)

@@ -6,8 +6,9 @@ what it knows is what is saved. Adding one is adding a file and a line to the st
 """
 
 import os
-from collections.abc import Mapping
-from dataclasses import asdict, is_dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, is_dataclass
+from types import MappingProxyType
 from typing import Any, Protocol, cast
 
 import numpy as np
@@ -31,25 +32,57 @@ class Detector(Protocol):
         """Layers left out because they carry no information on the fit set; empty if the detector uses no layers."""
         ...
 
-    def score(self, features: Features) -> np.ndarray:
-        """(G,) float64, +inf for a group outside the support; raises ValueError if the features hold NaN."""
+    def score(self, *features: Features) -> np.ndarray:
+        """(G,) float64, +inf for a group outside the support; raises ValueError if the features hold NaN.
+
+        features: of the checkpoints that it was fitted on, in the same order.
+        """
         ...
 
 
-Fitted = Mapping[tuple[str, int], Detector]  # by name of the detector and batch size b
+@dataclass(frozen=True)
+class Fitted:
+    """Detectors fitted at one place of a study.
+
+    checkpoint: of the rows that they give.
+    detectors: by name and batch size b.
+    files: by name, the plug-in, as the study has it.
+    reads: by name, the checkpoints whose features it was fitted on, and is to be given, in this order.
+    """
+
+    checkpoint: CheckpointId
+    detectors: Mapping[tuple[str, int], Detector]
+    files: Mapping[str, str]
+    reads: Mapping[str, tuple[CheckpointId, ...]]
 
 
-def fit(config: DetectorConfig, features: Features) -> Detector:
-    """Learns from the features of the ID fit set what its config describes; raises ValueError if they hold NaN."""
-    detector: Detector = registry.load("detectors", config.detector).fit(config, features)
+def fit(config: DetectorConfig, *features: Features) -> Detector:
+    """Learns from the features of the ID fit set what its config describes; raises ValueError if they hold NaN.
+
+    Most detectors take those of one checkpoint; one that reads several (DetectorConfig.reads) those of each.
+    """
+    detector: Detector = registry.load("detectors", config.detector).fit(config, *features)
     return detector
 
 
 def fit_all(
-    detectors: Mapping[str, DetectorConfig], features: Mapping[int, Features]
-) -> dict[tuple[str, int], Detector]:
-    """Fits each detector, by its name, on the features of the ID fit set at each batch size b."""
-    return {(name, b): fit(config, features[b]) for name, config in detectors.items() for b in features}
+    checkpoint: CheckpointId,
+    detectors: Mapping[str, DetectorConfig],
+    features: Mapping[CheckpointId, Mapping[int, Features]],
+    reads: Mapping[str, Sequence[CheckpointId]] = MappingProxyType({}),
+) -> Fitted:
+    """Fits each detector, by its name, on the features of the ID fit set at each batch size b.
+
+    checkpoint: of the rows that they give. features: by checkpoint and b. reads: by name, the checkpoints that a
+    detector reads, where it is not that of its rows alone.
+    """
+    of_each = {name: tuple(reads.get(name, [checkpoint])) for name in detectors}
+    fitted = {
+        (name, b): fit(config, *(features[one][b] for one in of_each[name]))
+        for name, config in detectors.items()
+        for b in features[of_each[name][0]]
+    }
+    return Fitted(checkpoint, fitted, {name: config.detector for name, config in detectors.items()}, of_each)
 
 
 def checked_log_prob(features: Features) -> np.ndarray:
@@ -62,35 +95,32 @@ def checked_log_prob(features: Features) -> np.ndarray:
     return features.log_prob.astype(np.float64)
 
 
-def save_fitted(
-    path: str | os.PathLike[str],
-    checkpoint: CheckpointId,
-    detectors: Mapping[str, DetectorConfig],
-    fitted: Fitted,
-) -> None:
-    """Writes detectors fitted to one checkpoint: arrays as tensors "name/b=1/mean", the rest as metadata.
-
-    detectors: the config of each, by name.
-    """
+def save_fitted(path: str | os.PathLike[str], fitted: Fitted) -> None:
+    """Writes fitted detectors: arrays as tensors "name/b=1/mean", the rest as metadata."""
     arrays: dict[str, np.ndarray] = {}
     entries = []
-    for (name, b), detector in fitted.items():
+    for (name, b), detector in fitted.detectors.items():
         knowledge = vars(detector)
         here = {field: value for field, value in knowledge.items() if isinstance(value, np.ndarray)}
         arrays |= {f"{name}/b={b}/{field}": value for field, value in here.items()}
         values = {field: value for field, value in knowledge.items() if field not in here}
-        made_by = {"name": name, "file": detectors[name].detector, "class": type(detector).__name__}
+        made_by = {"name": name, "file": fitted.files[name], "class": type(detector).__name__}
         entries.append({**made_by, "batch_size": b, "arrays": sorted(here), "values": values})
-    save_arrays(path, SCHEMA, arrays, {"checkpoint": asdict(checkpoint), "detectors": entries})
+    reads = {name: [asdict(one) for one in checkpoints] for name, checkpoints in fitted.reads.items()}
+    save_arrays(path, SCHEMA, arrays, {"checkpoint": asdict(fitted.checkpoint), "detectors": entries, "reads": reads})
 
 
-def load_fitted(path: str | os.PathLike[str]) -> tuple[CheckpointId, dict[tuple[str, int], Detector]]:
+def load_fitted(path: str | os.PathLike[str]) -> Fitted:
     """Reads what save_fitted wrote; raises StorageError if it is not that."""
     arrays, metadata = load_arrays(path, SCHEMA)
     try:
-        entries = metadata["detectors"]
-        fitted = {(entry["name"], entry["batch_size"]): _restored(arrays, entry) for entry in entries}
-        return CheckpointId(**metadata["checkpoint"]), fitted
+        entries, reads = metadata["detectors"], metadata["reads"]
+        return Fitted(
+            CheckpointId(**metadata["checkpoint"]),
+            {(entry["name"], entry["batch_size"]): _restored(arrays, entry) for entry in entries},
+            {entry["name"]: entry["file"] for entry in entries},
+            {name: tuple(CheckpointId(**one) for one in checkpoints) for name, checkpoints in reads.items()},
+        )
     except (KeyError, TypeError, registry.PluginError) as error:
         raise StorageError(f"{path}: incomplete detectors ({error}); delete it and rerun") from error
 
