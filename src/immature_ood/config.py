@@ -5,8 +5,9 @@ a sentence below it, are the plug-in's options in a study. Needs neither torch n
 """
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from types import NoneType
 from typing import Annotated, Any, ClassVar, Literal, NamedTuple, get_args
 
@@ -183,6 +184,34 @@ class DatasetConfig(Config):
     def contents(self) -> str | None:
         """A hash of what of a user's own the images are made from, None if there is none; another makes them anew."""
         return None
+
+    def available(self) -> Mapping[str, int | None]:
+        """How many images there are, of "all" or of the official "train" and "test" sets; None: only the job will know.
+
+        Empty for a source that does not say it of a section: images are asked for as the section has it.
+        """
+        return {}
+
+    def dealt(self) -> dict[str, list[str]]:
+        """By each set of `available`, the splits whose images come from it."""
+        places = {"train": "train", "fit": self.fit_from, "test": "test"}
+        return {each: [split for split in places if each in ("all", places[split])] for each in self.available()}
+
+    def shortages(self, what: str) -> Iterator[str]:
+        """A fault for each set of which more images are asked for than there are. what: such as "pictures in mine"."""
+        available = self.available()
+        for each, splits in self.dealt().items():
+            asked, there = [int(getattr(self, split)) for split in splits], available[each]
+            if there is not None and there < sum(asked):
+                sizes, named = " + ".join(f"{size:,}" for size in asked), what if each == "all" else f"{each} {what}"
+                yield (
+                    f"{', '.join(splits)}: {sizes} images asked for, but there are {there:,} {named}; lower them, or "
+                    "leave all three out for shares"
+                )
+
+    def remarks(self, data_dir: Path) -> Iterator[str]:
+        """What a person should know before the images are had, such as where from, a licence, a size; a line each."""
+        return iter(())
 
 
 class ModelConfig(Config):

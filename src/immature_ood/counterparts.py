@@ -29,14 +29,21 @@ def counterparts(audited: Study) -> dict[str, str]:
 
 
 def published_names(study: Study) -> dict[str, str]:
-    """What published tables call each data set: its source, or that of the set that it stands for.
+    """What published tables call each data set: what it stands for, else its source.
 
-    >>> faces = {"source": "folder", "path": "faces", "stands_for": "celeba"}
-    >>> published_names(Study(name="s", datasets={"mine": faces, "digits": {}}, epochs=[1]))
-    {'mine': 'celeba', 'digits': 'digits'}
+    Where it stands for a set of the study, it is called what that one is.
+
+    >>> cifar10 = {"source": "array", "path": "cifar10.npz", "stands_for": "cifar10"}
+    >>> jpeg = {**cifar10, "stands_for": "mine", "jpeg_quality": 75}
+    >>> published_names(Study(name="s", datasets={"mine": cifar10, "jpeg": jpeg, "digits": {}}, epochs=[1]))
+    {'mine': 'cifar10', 'jpeg': 'cifar10', 'digits': 'digits'}
     """
-    others = {name: study.stands_for(name) for name in study.real_datasets}
-    return {name: study.datasets[other].source if other in study.datasets else other for name, other in others.items()}
+    return {name: _published_name(study, study.stands_for(name)) for name in study.real_datasets}
+
+
+def _published_name(study: Study, name: str) -> str:
+    dataset = study.datasets.get(name)
+    return (dataset.stands_for or dataset.source) if dataset else name
 
 
 def audit_faults(study: Study, audits: Sequence[tuple[str, Study]]) -> list[str]:

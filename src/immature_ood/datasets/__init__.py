@@ -272,7 +272,7 @@ def _manifest(
         "resized": any(images.resized for images in splits.values()),
         "inverted": config.inverted,
         "jpeg_quality": config.jpeg_quality,
-        "fit_from": config.fit_from if hasattr(source, "OFFICIAL") else None,
+        "fit_from": config.fit_from if "test" in (*getattr(source, "OFFICIAL", ()), *config.available()) else None,
         "unit": unit,
         "left_out": sum((Counter(images.left_out) for images in splits.values()), Counter()),
         "splits": {split: _described(images, dropped[split], name_of) for split, images in splits.items()},

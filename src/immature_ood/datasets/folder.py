@@ -66,12 +66,12 @@ class Config(DatasetConfig):
         folder = Path(self.path)
         found = look(folder)
         yield from _path_faults(folder, found)
-        asked, there = self.train + self.fit + self.test, len(found.pictures)
-        if 0 < there < asked:
-            yield (
-                f"train, fit, test: {self.train:,} + {self.fit:,} + {self.test:,} images asked for, but there are "
-                f"{there:,} pictures in {folder}{_without(found)}; lower them, or leave all three out for shares"
-            )
+        yield from self.shortages(f"pictures in {folder}{_without(found)}")
+
+    def available(self) -> dict[str, int | None]:
+        """The number of pictures, if there are any."""
+        there = len(look(Path(self.path)).pictures)
+        return {"all": there} if there else {}
 
     def contents(self) -> str:
         """A hash of the names, sizes and times of change of all pictures."""
