@@ -27,20 +27,36 @@ DOWNLOADED = tuple(name for name in registry.names("datasets") if hasattr(regist
 
 
 def build(folder, train=200, test=150):
-    """Writes <folder>/<source>/<file> for every source that is downloaded: {source: {file: its checksum}}.
+    """Writes <folder>/<source>/<file> for every source that is downloaded, by the function build_<source> below.
 
-    train, test: images in the official training and test set of each.
+    Returns {source: {file: its checksum}}, and {source: the format in which the files store images}. train, test:
+    images in the official training and test set of each.
     """
-    checksums = {}
+    checksums, formats = {}, {}
     for source in DOWNLOADED:
         (folder / source).mkdir(parents=True, exist_ok=True)
-        BUILDERS[source](folder / source, train, test)
+        formats[source] = builder(source)(folder / source, train, test)
         files = [download.file for download in registry.load("datasets", source).FILES.values()]
         assert sorted(files) == sorted(path.name for path in (folder / source).iterdir())
         checksums[source] = {
             file: f"md5:{hashlib.md5((folder / source / file).read_bytes()).hexdigest()}" for file in files
         }
-    return checksums
+    return checksums, formats
+
+
+def builder(source):
+    """build_<source>, which writes a small version of what a source reads, in its true format."""
+    found = globals().get(f"build_{source}")
+    assert found, f"tests/archives.py needs a function build_{source}, for the source {source} reads a file"
+    return found
+
+
+def options_of(source, folder):
+    """What a section of a source needs beside its name: a path at which its builder has written, or its EXAMPLE."""
+    if "path" in registry.config_class("datasets", source).model_fields:
+        (folder / source).mkdir(parents=True, exist_ok=True)
+        return {"path": str(builder(source)(folder / source))}
+    return getattr(registry.load("datasets", source), "EXAMPLE", {})
 
 
 class Handler(SimpleHTTPRequestHandler):
@@ -192,6 +208,19 @@ def idx(array):
 def build_idx(folder, images, train):
     for name, part in (("train", images[:train]), ("t10k", images[train:])):
         (folder / f"{name}-images-idx3-ubyte.gz").write_bytes(gzip.compress(idx(part), mtime=0))
+    return "IDX"
+
+
+def build_mnist(folder, train, test):
+    return build_idx(folder, digits(train + test), train)
+
+
+def build_fashion_mnist(folder, train, test):
+    return build_idx(folder, grey_photographs(train + test), train)
+
+
+def build_kmnist(folder, train, test):
+    return build_idx(folder, letters(train + test, 28), train)
 
 
 def build_svhn(folder, train, test):
@@ -201,6 +230,7 @@ def build_svhn(folder, train, test):
         pixels = colour_images("coffee.png", number, seed).transpose(2, 3, 1, 0)
         labels = np.arange(number, dtype=np.uint8)[:, None] % 10 + 1  # 10 is zero
         savemat(folder / f"{name}_32x32.mat", {"X": pixels, "y": labels}, do_compression=True)
+    return "MAT"
 
 
 def cifar_batches(train, test):
@@ -218,6 +248,7 @@ def build_cifar10(folder, train, test):
         records = np.concatenate([labels[:, None], images.reshape(len(images), -1)], axis=1)
         members[f"cifar-10-batches-bin/{name}.bin"] = records.tobytes()
     write_tar(folder / "cifar-10-binary.tar.gz", members, "w:gz")
+    return "binary"
 
 
 def build_omniglot(folder, train, test):
@@ -229,6 +260,7 @@ def build_omniglot(folder, train, test):
             file = f"{name}/{alphabet}/character{number % 40 // 4 + 1:02}/{number:04}_{drawer}.png"
             members[file] = encoded(Image.fromarray(letter < 128), "PNG")  # one bit a pixel, dark on bright
         write_zip(folder / f"{name}.zip", members | {f"__MACOSX/{name}/._x.png": b"no picture"})
+    return "PNG"
 
 
 def build_gtsrb(folder, train, test):
@@ -244,6 +276,7 @@ def build_gtsrb(folder, train, test):
     for number, crop in enumerate(crops("rocket.jpg", test, sizes, seed=5)):
         members[f"GTSRB/Final_Test/Images/{number:05}.ppm"] = encoded(crop, "PPM")
     write_zip(folder / "GTSRB_Final_Test_Images.zip", members)
+    return "PPM"
 
 
 def build_celeba(folder, train, test):
@@ -257,6 +290,7 @@ def build_celeba(folder, train, test):
     write_zip(folder / "img_align_celeba.zip", {"img_align_celeba/": b"", **members}, zipfile.ZIP_STORED)
     lines = [f"{name} {part}\n" for name, part in zip(names, parts, strict=True)]
     (folder / "list_eval_partition.txt").write_text("".join(lines))
+    return "JPEG"
 
 
 def npz(images):
@@ -272,6 +306,7 @@ def build_imagenet32(folder, train, test):
     members = {f"train_data_batch_{number}.npz": npz(part) for number, part in enumerate(parts, 1)}
     write_zip(folder / "Imagenet32_train_npz.zip", members)
     write_zip(folder / "Imagenet32_val_npz.zip", {"val_data.npz": npz(colour_images("flower.jpg", test, seed=8))})
+    return "NPZ"
 
 
 def build_imagenet32_pixelrnn(folder, train, test):
@@ -279,20 +314,14 @@ def build_imagenet32_pixelrnn(folder, train, test):
         pictures = crops("motorcycle_left.png", number, [(32, 32)], seed)
         members = {f"{name}/{i:07}.png": encoded(picture, "PNG") for i, picture in enumerate(pictures, 1)}
         write_tar(folder / f"{name}.tar", {f"{name}/": b"", **members}, "w:")
+    return "PNG"
 
 
-BUILDERS = {
-    "mnist": lambda folder, train, test: build_idx(folder, digits(train + test), train),
-    "fashion_mnist": lambda folder, train, test: build_idx(folder, grey_photographs(train + test), train),
-    "kmnist": lambda folder, train, test: build_idx(folder, letters(train + test, 28), train),
-    "omniglot": build_omniglot,
-    "svhn": build_svhn,
-    "cifar10": build_cifar10,
-    "gtsrb": build_gtsrb,
-    "celeba": build_celeba,
-    "imagenet32": build_imagenet32,
-    "imagenet32_pixelrnn": build_imagenet32_pixelrnn,
-}
+def build_array(folder, number=120):
+    """A file of images with their names, and what belongs together."""
+    beside = {"names": [f"{row}.png" for row in range(number)], "unit": np.arange(number) // 2}
+    np.savez(folder / "mine.npz", images=colour_images("flower.jpg", number, seed=12).transpose(0, 2, 3, 1), **beside)
+    return folder / "mine.npz"
 
 
 def build_folder(folder, number=120):

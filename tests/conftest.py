@@ -9,11 +9,11 @@ import pytest
 
 @pytest.fixture(scope="session")
 def published(tmp_path_factory):
-    """Small archives in the published formats, served on this machine: folder, checksums, url, asked."""
+    """Small archives in the published formats, served on this machine: folder, checksums, formats, url, asked."""
     folder = tmp_path_factory.mktemp("published")
-    checksums = archives.build(folder, train=60, test=50)
+    checksums, formats = archives.build(folder, train=60, test=50)
     with archives.serve(folder) as server:
-        yield SimpleNamespace(folder=folder, checksums=checksums, url=server.url, asked=server.asked)
+        yield SimpleNamespace(folder=folder, checksums=checksums, formats=formats, url=server.url, asked=server.asked)
 
 
 @pytest.fixture(scope="session")

@@ -247,8 +247,8 @@ def test_more_images_than_an_official_set_has_are_refused(tmp_path):
             study_of(path, train=300, fit=50, test=50) | {"features": {"fit_images": 50, "test_images": 50}}, here=False
         )
     assert str(error.value).splitlines() == [
-        f"datasets.mine.train: 300 images asked for, but there are 200 train images in {path}; lower them, or leave all "
-        "three out for shares",
+        f"datasets.mine.train: 300 images asked for, but there are 200 train images in {path}; lower them, or leave "
+        "all three out for shares",
         f"datasets.mine.fit, test: 50 + 50 images asked for, but there are 60 test images in {path}; lower them, or "
         "leave all three out for shares",
     ]

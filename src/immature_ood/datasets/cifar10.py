@@ -14,7 +14,7 @@ from immature_ood.datasets._archives import readable
 from immature_ood.datasets._pools import of_arrays
 from immature_ood.downloads import Download, find
 
-__all__ = ["FILES", "OFFICIAL", "PACKAGES", "load"]
+__all__ = ["FILES", "OFFICIAL", "PACKAGES", "SHAPE", "load"]
 
 PACKAGES = ("pillow",)
 OFFICIAL = {"train": 50_000, "test": 10_000}

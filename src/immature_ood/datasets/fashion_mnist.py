@@ -11,10 +11,11 @@ from immature_ood.datasets import Images
 from immature_ood.datasets._idx import load_official
 from immature_ood.downloads import Download
 
-__all__ = ["FILES", "OFFICIAL", "PACKAGES", "load"]
+__all__ = ["FILES", "OFFICIAL", "PACKAGES", "SHAPE", "load"]
 
 PACKAGES = ("pillow",)
 OFFICIAL = {"train": 60_000, "test": 10_000}
+SHAPE = (1, 28, 28)
 FILES = {
     "train": Download(
         file="train-images-idx3-ubyte.gz",

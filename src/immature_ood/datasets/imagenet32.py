@@ -24,7 +24,7 @@ from immature_ood.datasets._archives import readable
 from immature_ood.datasets._pools import fit_all
 from immature_ood.downloads import Download, find
 
-__all__ = ["FILES", "OFFICIAL", "PACKAGES", "load"]
+__all__ = ["FILES", "OFFICIAL", "PACKAGES", "SHAPE", "load"]
 
 PACKAGES = ("pillow",)
 OFFICIAL = {"train": 1_281_167, "test": 50_000}

@@ -12,10 +12,11 @@ from immature_ood.datasets import Images, deal_official
 from immature_ood.datasets._archives import of_tar
 from immature_ood.downloads import Download, find
 
-__all__ = ["FILES", "OFFICIAL", "PACKAGES", "load"]
+__all__ = ["FILES", "OFFICIAL", "PACKAGES", "SHAPE", "load"]
 
 PACKAGES = ("pillow",)
 OFFICIAL = {"train": 1_281_149, "test": 49_999}
+SHAPE = (3, 32, 32)
 FILES = {
     "train": Download(
         file="train_32x32.tar",

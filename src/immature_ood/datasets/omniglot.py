@@ -13,10 +13,11 @@ from immature_ood.datasets import Images, Pool, deal_official
 from immature_ood.datasets._archives import of_zip
 from immature_ood.downloads import Download, find
 
-__all__ = ["FILES", "OFFICIAL", "PACKAGES", "UNITS", "load"]
+__all__ = ["FILES", "OFFICIAL", "PACKAGES", "SHAPE", "UNITS", "load"]
 
 PACKAGES = ("pillow",)
 OFFICIAL = {"train": 19_280, "test": 13_180}
+SHAPE = (1, 105, 105)
 FILES = {
     "train": Download(
         file="images_background.zip",

@@ -13,10 +13,11 @@ from immature_ood.datasets._pools import of_arrays
 from immature_ood.downloads import Download, find
 from immature_ood.storage import StorageError
 
-__all__ = ["FILES", "OFFICIAL", "PACKAGES", "load"]
+__all__ = ["FILES", "OFFICIAL", "PACKAGES", "SHAPE", "load"]
 
 PACKAGES = ("scipy", "pillow")
 OFFICIAL = {"train": 73_257, "test": 26_032}
+SHAPE = (3, 32, 32)
 FILES = {
     "train": Download(
         file="train_32x32.mat",
