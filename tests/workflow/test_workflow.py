@@ -95,6 +95,29 @@ def test_the_tables_are_whole_and_there_is_nothing_left_to_do(project):
     assert "AUROC of each epoch" in (project / "results/smoke/tables/summary.txt").read_text()
 
 
+def promised():
+    """What results/README.md names: {path as it stands there: a pattern of the files}."""
+    found = {}
+    for row in re.findall(r"^\| (`.*?`) \|", (ROOT / "results/README.md").read_text(encoding="utf-8"), re.MULTILINE):
+        path = ""
+        for name in re.findall(r"`(.*?)`", row):
+            suffix = re.fullmatch(r"\.\w{2,4}", name) and path  # of the path before it
+            path = str(Path(path).with_suffix(name)) if suffix else name
+            pattern = re.sub(r"<\w+>", "[^/]+", re.escape(path))
+            found[path] = re.compile(pattern + (".*" if path.endswith("/") else ""))
+    return found
+
+
+def test_the_page_on_results_names_all_that_a_run_makes(project):
+    folder = project / "results/smoke"
+    files = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+    patterns = promised()
+    named = {path: {file for file in files if pattern.fullmatch(file)} for path, pattern in patterns.items()}
+    assert not files - set().union(*named.values())
+    of_others = re.compile(r"report\.html|tables/(audit|samples).*")  # of make run; of studies with audits or samples
+    assert [path for path, found in named.items() if not found and not of_others.fullmatch(path)] == []
+
+
 def test_one_table_alone_runs_one_job(project):
     before = (project / "results/smoke/tables/auroc_digits.csv").read_bytes()
     said = snakemake(project, "--force", "results/smoke/tables/auroc_digits.csv")
