@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from immature_ood.audit import AUDIT_COLUMNS, SUMMARY_COLUMNS, audit_rows, audit_summary, compared, summary_text
+from immature_ood.audit import AUDIT_COLUMNS, SUMMARY_COLUMNS, audit_rows, audit_summary, audit_text, compared
 from immature_ood.intervals import auroc_difference
 from immature_ood.provenance import CheckpointId
 from immature_ood.scores import ScoreKey, Scores
@@ -150,7 +150,7 @@ def test_a_choice_that_does_nothing_changes_nothing():
     assert (summary["equivalent"] + summary["saturated"] == 2 * 6).all()  # the untrained epoch is left out
     assert not summary["changes_claim"].any()
     said = "Nothing moves in: choice gradient_norms, glow, b=1; choice gradient_norms, glow, b=5."
-    assert said in summary_text(summary, rows)
+    assert said in audit_text(summary, rows)
 
 
 def test_a_choice_that_turns_the_claim_is_said_to():
@@ -160,14 +160,14 @@ def test_a_choice_that_turns_the_claim_is_said_to():
     assert (summary["claim_changed"] > 0.1).all()
     assert (summary["claim_difference_pairs_low"] > 0).all()
     assert summary["changes_claim"].all()
-    assert [line.split()[-1] for line in summary_text(summary, rows).splitlines()[2:4]] == ["yes", "yes"]
+    assert [line.split()[-1] for line in audit_text(summary, rows).splitlines()[2:4]] == ["yes", "yes"]
 
 
 def test_a_choice_that_lowers_all_alike_moves_auroc_and_not_the_claim():
     summary, rows = summed_up((0, 2, 2), (0, 1, 1))
     assert (summary["difference_pairs_high"] < 0).all()
     assert not summary["changes_claim"].any()
-    line = summary_text(summary, rows).splitlines()[2]
+    line = audit_text(summary, rows).splitlines()[2]
     assert line.split()[:4] == ["choice", "gradient_norms,", "glow", "1"]
     assert "yes" not in line
 
@@ -175,7 +175,7 @@ def test_a_choice_that_lowers_all_alike_moves_auroc_and_not_the_claim():
 def test_of_few_data_sets_the_pairs_are_printed_and_nothing_is_said_of_new_ones():
     summary, rows = summed_up((0, 2, 2), (0, 1, 1))
     assert summary["difference_sets_low"].isna().all()
-    text = summary_text(summary, rows)
+    text = audit_text(summary, rows)
     assert "with fewer than 5 ID or OOD sets nothing is said of new ones" in text
     assert "other seeds are not covered" in text
     values = rows.query("epoch >= 1 and batch_size == 1").groupby(["id_dataset", "ood_dataset"])["difference"].mean()
@@ -187,5 +187,5 @@ def test_of_five_data_sets_and_two_seeds_both_intervals_stand_beside_each_other(
     summary, rows = summed_up((0, 2, 2), (0, 1, 1), seeds=(0, 1), sets=MANY)
     assert summary[["pairs", "sets", "seeds"]].values.tolist() == [[20, 5, 2]] * 2
     assert summary["difference_sets_low"].notna().all()
-    assert "nothing is said of new ones" not in summary_text(summary, rows)
-    assert "not covered" not in summary_text(summary, rows)
+    assert "nothing is said of new ones" not in audit_text(summary, rows)
+    assert "not covered" not in audit_text(summary, rows)

@@ -14,17 +14,17 @@ import numpy as np
 import pandas as pd
 from tabulate import tabulate
 
-from immature_ood.evaluation import VERDICTS, verdict
+from immature_ood.evaluation import IDENTITY, PAIR, VERDICTS, verdict
 from immature_ood.intervals import Pair, Units, compare
 from immature_ood.means import BOUNDS, NO_NEW_SETS, ONE_SEED, Term, bounds, combined, interval, sets, term
 from immature_ood.provenance import CheckpointId
 from immature_ood.scores import Scores
 from immature_ood.study import EvaluationConfig
 
-__all__ = ["AUDIT_COLUMNS", "SUMMARY_COLUMNS", "Comparison", "audit_rows", "audit_summary", "compared", "summary_text"]
+__all__ = ["AUDIT_COLUMNS", "SUMMARY_COLUMNS", "Comparison", "audit_rows", "audit_summary", "audit_text", "compared"]
 
 AUDIT_COLUMNS = (
-    *("choice", "id_dataset", "ood_dataset", "model", "seed", "epoch", "batch_size", "detector"),
+    *("choice", *IDENTITY, "detector"),
     *("auroc", "auroc_changed", "difference", "difference_low", "difference_high", "verdict"),
 )
 OF_A_MEAN = ("choice", "model", "detector", "batch_size")
@@ -133,8 +133,8 @@ def _row(one: Comparison, config: EvaluationConfig) -> dict[str, object]:
     found = compare(one.changed, one.without, config, Units.numbered(*one.units))
     difference, aurocs = found.estimate(config.confidence), (found.first.value, found.second.value)
     return {
-        **dict(zip(("id_dataset", "ood_dataset"), one.pair, strict=True)),
-        **{name: getattr(one, name) for name in ("model", "seed", "epoch", "batch_size", "detector")},
+        **dict(zip(PAIR, one.pair, strict=True)),
+        **{name: getattr(one, name) for name in (*IDENTITY[len(PAIR) :], "detector")},
         "auroc": aurocs[1],
         "auroc_changed": aurocs[0],
         "difference": difference.value,
@@ -207,7 +207,7 @@ def _claims(by_epoch: Mapping[int, tuple[Term, Term]]) -> list[Term]:
 # For people -----------------------------------------------------------------------------------------------------------
 
 
-def summary_text(summary: pd.DataFrame, rows: pd.DataFrame) -> str:
+def audit_text(summary: pd.DataFrame, rows: pd.DataFrame) -> str:
     """The summary as a table, what its intervals mean, what nothing at all changed in, and the pairs one by one.
 
     rows: what audit_rows gives.
@@ -251,7 +251,7 @@ def _notes(summary: pd.DataFrame) -> list[str]:
 
 def _pairs(rows: pd.DataFrame, moved: Sequence[Mapping[str, Any]]) -> list[str]:
     """What the choice moves in each pair, in the mean over seeds and trained epochs, from the lowest to the highest."""
-    of_pairs = rows[rows["epoch"] >= 1].groupby([*OF_A_MEAN, "id_dataset", "ood_dataset"])["difference"].mean()
+    of_pairs = rows[rows["epoch"] >= 1].groupby([*OF_A_MEAN, *PAIR])["difference"].mean()
     values = ((row, sorted(of_pairs[tuple(row[key] for key in OF_A_MEAN)])) for row in moved)
     lines = [f"  {_name(row)}: {' '.join(f'{value:+.3f}' for value in ordered)}" for row, ordered in values]
     return ["The pairs, one by one, in the mean over seeds and trained epochs (audit.csv names them):", *lines]

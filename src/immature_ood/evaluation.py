@@ -25,8 +25,10 @@ from immature_ood.study import EvaluationConfig
 
 __all__ = [
     "AUROC_COLUMNS",
+    "IDENTITY",
     "IMMATURE_COLUMNS",
     "LAYER_COLUMNS",
+    "PAIR",
     "SATURATED",
     "SPIKE",
     "VERDICTS",
@@ -50,17 +52,21 @@ SATURATED = 0.98  # where both AUROCs are at least this, they say nothing of one
 SPIKE = 0.1  # bits/dim above the lowest so far: more than training that goes well moves up and down
 SUMMARY_TITLE = "AUROC of each epoch against the last epoch, over pairs and seeds, corrected for how many (Holm):"
 METRICS = ("auroc", "aupr", "fpr95")
+PAIR = ("id_dataset", "ood_dataset")
+IDENTITY = (*PAIR, "model", "seed", "epoch", "batch_size")  # the columns that say what a row is of; most tables' first
 AUROC_COLUMNS = (
-    *("id_dataset", "ood_dataset", "model", "seed", "epoch", "batch_size", "detector"),
+    *IDENTITY,
+    "detector",
     *(f"{metric}{bound}" for metric in METRICS for bound in ("", "_low", "_high")),
     *("bits_per_dim", "excess_bits_per_dim", "dead_layers", "images_seen", "train_seconds"),
 )
 IMMATURE_COLUMNS = (
-    *("id_dataset", "ood_dataset", "model", "seed", "epoch", "batch_size", "detector"),
+    *IDENTITY,
+    "detector",
     *("auroc", "auroc_last", "last_epoch", "difference", "difference_low", "difference_high", "verdict"),
     *("p_difference", "p_equivalence", "corrected"),
 )
-LAYER_COLUMNS = ("id_dataset", "ood_dataset", "model", "seed", "epoch", "batch_size", "layer", "auroc")
+LAYER_COLUMNS = (*IDENTITY, "layer", "auroc")
 
 
 def auroc_table(
@@ -236,7 +242,7 @@ def _counts(verdicts: pd.Series) -> list[int]:
 
 def _alike(rows: pd.DataFrame) -> str:
     """How many pairs have one verdict alone, and which."""
-    by_pair = rows.groupby(["id_dataset", "ood_dataset"])["corrected"].agg(set)
+    by_pair = rows.groupby([*PAIR])["corrected"].agg(set)
     counts = dict(zip(VERDICTS, _counts(by_pair[by_pair.map(len) == 1].map(min)), strict=True))
     words = ", ".join(f"{count} {word}" for word, count in counts.items() if count)
     return f"{sum(counts.values())} of {len(by_pair)}" + (f": {words}" if words else "")
@@ -295,15 +301,9 @@ def _test_pair(scores: Scores, detector: str, b: int, ood_dataset: str) -> Pair:
 
 
 def _identity(checkpoint: CheckpointId, ood_dataset: str, b: int) -> dict[str, object]:
-    """The columns all tables begin with."""
-    return {
-        "id_dataset": checkpoint.id_dataset,
-        "ood_dataset": ood_dataset,
-        "model": checkpoint.model,
-        "seed": checkpoint.seed,
-        "epoch": checkpoint.epoch,
-        "batch_size": b,
-    }
+    """The values of the columns IDENTITY."""
+    values = (checkpoint.id_dataset, ood_dataset, checkpoint.model, checkpoint.seed, checkpoint.epoch, b)
+    return dict(zip(IDENTITY, values, strict=True))
 
 
 def _flat(estimates: Mapping[str, Estimate]) -> dict[str, float]:
@@ -332,10 +332,10 @@ def _unlike_seeds(checkpoint: CheckpointId, one: CheckpointId) -> CheckpointId:
 
 
 def _sorted(rows: list[dict[str, object]], columns: tuple[str, ...]) -> pd.DataFrame:
-    """By the first seven columns; all seeds together come last."""
+    """Sorted by what a row is of; all seeds together come last."""
     table = pd.DataFrame(rows, columns=[*columns])
 
     def order(column: pd.Series) -> pd.Series:
         return column.replace(POOLED, np.inf).astype(float) if column.name == "seed" else column
 
-    return table.sort_values([*columns[:7]], key=order, ignore_index=True)
+    return table.sort_values([*IDENTITY, "detector"], key=order, ignore_index=True)

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from immature_ood.evaluation import without_calibration
+from immature_ood.evaluation import PAIR, without_calibration
 from immature_ood.means import jackknife
 from immature_ood.scores import Scores
 from immature_ood.study import EvaluationConfig
@@ -34,12 +34,12 @@ __all__ = [
 RELEASED_BANDWIDTH = 0.5  # bits/dim
 GRID = 2048  # points: trapezoids of the densities, far finer than any bandwidth
 REACH = 6.0  # bandwidths beyond the outermost values, where a Gaussian kernel has nothing left
-PAIR = ("id_dataset", "ood_dataset", "model", "seed")
-OVERLAP_COLUMNS = (*PAIR, "epoch", "bandwidth", "overlap", "id_bits_per_dim", "ood_bits_per_dim")
+OF_A_PAIR = (*PAIR, "model", "seed")
+OVERLAP_COLUMNS = (*OF_A_PAIR, "epoch", "bandwidth", "overlap", "id_bits_per_dim", "ood_bits_per_dim")
 OF_A_CORRELATION = ("model", "detector", "batch_size", "bandwidth")
 CORRELATION_COLUMNS = (
     *OF_A_CORRELATION,
-    *("scope", "id_dataset", "ood_dataset", "pairs", "undefined", "sets", "seeds", "rows"),
+    *("scope", *PAIR, "pairs", "undefined", "sets", "seeds", "rows"),
     *("correlation", "correlation_low", "correlation_high"),
 )
 
@@ -133,7 +133,7 @@ def correlation_table(
     epochs. names: the data set whose test images a data set shares, where it is called otherwise.
     """
     trained = without_calibration(auroc)[lambda table: table["epoch"] >= 1]
-    joined = overlap.merge(trained, on=[*PAIR, "epoch"])
+    joined = overlap.merge(trained, on=[*OF_A_PAIR, "epoch"])
     rows = [
         {**dict(zip(OF_A_CORRELATION, key, strict=True)), **row}
         for key, group in joined.groupby([*OF_A_CORRELATION])
@@ -145,7 +145,7 @@ def correlation_table(
 def _pooled(group: pd.DataFrame, names: Mapping[str, str], config: EvaluationConfig) -> dict[str, object]:
     """Of all rows of all pairs together."""
     values = group[["overlap", "auroc"]].to_numpy()
-    own, other = (group[side].map(lambda name: names.get(name, name)) for side in PAIR[:2])
+    own, other = (group[side].map(lambda name: names.get(name, name)) for side in PAIR)
     pairs = list(zip(own, other, strict=True))
     found = jackknife(pairs, lambda kept: spearman(values[kept]), config.confidence)
     counts = {"pairs": len({*pairs}), "undefined": 0, "sets": len({*own, *other}), "seeds": group["seed"].nunique()}
@@ -155,14 +155,14 @@ def _pooled(group: pd.DataFrame, names: Mapping[str, str], config: EvaluationCon
 
 def _within(group: pd.DataFrame) -> Iterable[dict[str, object]]:
     """The mean over pairs, and then each pair."""
-    by_seed = group.groupby([*PAIR])[["overlap", "auroc"]].apply(lambda rows: spearman(rows.to_numpy()))
-    of_pairs = by_seed.groupby(["id_dataset", "ood_dataset"]).mean()
+    by_seed = group.groupby([*OF_A_PAIR])[["overlap", "auroc"]].apply(lambda rows: spearman(rows.to_numpy()))
+    of_pairs = by_seed.groupby([*PAIR]).mean()
     used, seeds = of_pairs.dropna(), group["seed"].nunique()
     undefined, involved = len(of_pairs) - len(used), {name for pair in used.index for name in pair}
     counts = {"pairs": len(used), "undefined": undefined, "sets": len(involved), "seeds": seeds, "rows": len(group)}
     yield {"scope": "within a pair", **counts, "correlation": used.mean()}
     for pair, value in of_pairs.items():
-        yield {"scope": "one pair", **dict(zip(PAIR, pair, strict=False)), "seeds": seeds, "correlation": value}
+        yield {"scope": "one pair", **dict(zip(PAIR, pair, strict=True)), "seeds": seeds, "correlation": value}
 
 
 def spearman(rows: np.ndarray) -> float:

@@ -6,13 +6,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from immature_ood.evaluation import without_calibration
+from immature_ood.evaluation import IDENTITY, without_calibration
 from immature_ood.tables import read_table
 
 __all__ = ["PUBLISHED_COLUMNS", "published_table"]
 
+OF_A_NUMBER = ("metric", *IDENTITY, "detector")
 PUBLISHED_COLUMNS = (
-    *("metric", "id_dataset", "ood_dataset", "model", "seed", "epoch", "batch_size", "detector"),
+    *OF_A_NUMBER,
     *("ours", "ours_low", "ours_high", "seeds", "seeds_lowest", "seeds_highest", "published", "difference", "source"),
 )
 AUTHORS = "authors' repository history, with the released code's choices"
@@ -45,12 +46,12 @@ def published_table(
         ]
     )
     found["difference"] = found["ours"] - found["published"]
-    return found[[*PUBLISHED_COLUMNS]].sort_values([*PUBLISHED_COLUMNS[:8]], ignore_index=True)
+    return found[[*PUBLISHED_COLUMNS]].sort_values([*OF_A_NUMBER], ignore_index=True)
 
 
 def _seeds(ours: pd.DataFrame) -> pd.DataFrame:
     """How many seeds a number of ours was found under, and its lowest and highest value, row by row."""
-    of_seeds = ours.groupby([key for key in PUBLISHED_COLUMNS[:8] if key != "seed"])["ours"]
+    of_seeds = ours.groupby([key for key in OF_A_NUMBER if key != "seed"])["ours"]
     columns = {"seeds": "count", "seeds_lowest": "min", "seeds_highest": "max"}
     return pd.DataFrame({column: of_seeds.transform(statistic) for column, statistic in columns.items()})
 
@@ -65,7 +66,7 @@ def _our_bits(overlap: pd.DataFrame) -> pd.DataFrame:
     """Bits/dim of the ID test set, and of each OOD set, under the same model."""
     ood = overlap.assign(ours=overlap["ood_bits_per_dim"])
     own = overlap.assign(ours=overlap["id_bits_per_dim"], ood_dataset=overlap["id_dataset"])
-    both = pd.concat([ood, own]).drop_duplicates(["id_dataset", "ood_dataset", "model", "seed", "epoch"])
+    both = pd.concat([ood, own]).drop_duplicates([name for name in IDENTITY if name != "batch_size"])
     return both.assign(metric="bits_per_dim", batch_size=1, detector="", ours_low=np.nan, ours_high=np.nan)
 
 

@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from immature_ood.audit import audit_rows, audit_summary, compared, summary_text
+from immature_ood.audit import audit_rows, audit_summary, audit_text, compared
 from immature_ood.job import job
 from immature_ood.scores import load_scores
 from immature_ood.storage import write_bytes
@@ -20,7 +20,7 @@ with job(snakemake.log):
     summary = audit_summary(comparisons, audit, config)
     write_csv(audit, snakemake.output.audit)
     write_csv(summary, snakemake.output.summary)
-    text = summary_text(summary, audit)
+    text = audit_text(summary, audit)
     write_bytes(snakemake.output.text, f"{text}\n".encode())
     page = frame_to_html(summary, "The released code's choices", text)
     write_bytes(snakemake.output.html, page.encode())

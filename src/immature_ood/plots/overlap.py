@@ -9,13 +9,13 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
+from immature_ood.evaluation import PAIR
 from immature_ood.plots.rows import once, pairs
 from immature_ood.plots.style import GREY, panels, styled, title
 from immature_ood.plots.words import readable
 
 __all__ = ["overlap_and_auroc"]
 
-PAIR = ["id_dataset", "ood_dataset", "seed"]
 DOTS: dict[str, Any] = {"s": 9, "linewidths": 0, "cmap": "viridis", "zorder": 2}
 BANDWIDTH = "scott"
 SCOPE = "within a pair"
@@ -31,7 +31,7 @@ def overlap_and_auroc(overlap: pd.DataFrame, auroc: pd.DataFrame, correlation: p
     Raises ValueError if the tables hold no pair, or several models.
     """
     chosen = pairs(overlap[overlap["bandwidth"] == BANDWIDTH])
-    rows = chosen.merge(pairs(auroc), on=[*PAIR, "model", "epoch"])
+    rows = chosen.merge(pairs(auroc), on=[*PAIR, "model", "seed", "epoch"])
     batch_sizes, detectors = once(rows["batch_size"]), once(rows["detector"])
     figure, axes = panels(len(batch_sizes), max(len(detectors), 2), panel_height=1.6, sharey=True)
     places = {epoch: place for place, epoch in enumerate(sorted(set(rows["epoch"])))}
@@ -55,7 +55,7 @@ def _panel(axes: Axes, rows: pd.DataFrame, places: dict[int, int]) -> None:
     axes.set_ylim(-0.03, 1.04)
     axes.set_xticks([0, 0.5, 1], labels=["0", "0.5", "1"])
     axes.set_yticks([0, 0.5, 1], labels=["0", "0.5", "1"])
-    for _, pair in rows.sort_values("epoch").groupby(PAIR):
+    for _, pair in rows.sort_values("epoch").groupby([*PAIR, "seed"]):
         axes.plot(pair["overlap"], pair["auroc"], color=GREY, linewidth=0.4, label="_pair")
     colours = rows["epoch"].map(places)
     axes.scatter(rows["overlap"], rows["auroc"], c=colours, vmin=0, vmax=max(len(places) - 1, 1), **DOTS)
