@@ -1,5 +1,6 @@
 """Layer-wise gradient norms: f_k(x) = log ‖∇_{θ_k} Σ_{i in group} log p(x_i)‖² (arXiv 2502.00820, arXiv 2403.01485)."""
 
+import logging
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -12,14 +13,16 @@ from torch import Tensor
 from immature_ood.density import DensityModel
 from immature_ood.dequantisation import dequantise, fixed_noise, fresh_noise, no_noise
 from immature_ood.features import Features
-from immature_ood.gradients.closed_form import ClosedForm, uncovered
+from immature_ood.gradients.closed_form import ClosedForm, Uncovered
 from immature_ood.gradients.generic import Generic
+from immature_ood.gradients.independence import check_independence
 from immature_ood.grouping import Grouping, group
 from immature_ood.registry import did_you_mean
 
 __all__ = ["ENGINES", "Engine", "LayerNorms", "extract", "layer_norms", "make_engine"]
 
 
+LOG = logging.getLogger(__name__)
 CPU_CHUNK = 100  # images: more are no faster
 CPU_MEMORY = 2**30  # bytes, of the gradients that an engine holds at once
 GPU_SHARE = 0.7  # of the free memory
@@ -57,13 +60,21 @@ ENGINES: dict[str, Callable[[DensityModel, str], Engine]] = {"closed-form": Clos
 def make_engine(model: DensityModel, name: str | None = None, objective: str = "log_prob") -> Engine:
     """The engine of that name, by default the fastest that covers all layers, for the model's weights as they are now.
 
-    "closed-form" is fast and small, for models whose layers all have a closed form; "generic" takes any model.
-    objective: see DensityModel.objective. Raises ValueError if there is no such engine or it does not cover the model.
+    "closed-form" is fast and small, for models whose layers all have a closed form; "generic" takes any model. Where it
+    is taken because the other does not cover the model, a warning is logged that says why.
+    objective: see DensityModel.objective. Raises ValueError if there is no such engine, it does not cover the model, or
+    the model does not treat images one by one.
     """
-    name = name or ("generic" if uncovered(model) else "closed-form")
-    if name not in ENGINES:
+    if name is not None and name not in ENGINES:
         raise ValueError(f"no {name!r} among the engines{did_you_mean(name, [*ENGINES])}")
-    return ENGINES[name](model, objective)
+    check_independence(model)
+    if name is not None:
+        return ENGINES[name](model, objective)
+    try:
+        return ClosedForm(model, objective)
+    except Uncovered as reason:
+        LOG.warning("%s takes the generic engine, which is slower: %s", type(model).__name__, reason.why)
+        return Generic(model, objective)
 
 
 def layer_norms(

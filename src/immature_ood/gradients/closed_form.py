@@ -1,49 +1,61 @@
 """The fast engine: one forward and one backward of the activations serve all layers, images and group sizes.
 
-The weights are frozen, so that no weight gradient of the batch is formed. Hooks turn each layer's input and output
-gradient into squared norms as the backward reaches it, by the layer's closed form, and keep only those.
+These are per-example gradient norms (Goodfellow 2015, arXiv 1510.01799; ghost norms, Li et al. 2021, arXiv 2110.05679),
+of every layer apart and also of sums over groups. The weights are frozen, so that no weight gradient of the batch is
+formed. Hooks turn each layer's input and output gradient into squared norms as the backward reaches it, by the layer's
+closed form (see forms), and keep only those.
+
+A closed form sees what goes through its layer, and nothing else. What would make it wrong is looked for in every pass,
+and refused: a layer that is not called, or with what is not one input an image; weights that log p depends on by
+another way, such as a log-determinant or an embedding that is also used as a matrix; an input changed in place.
 """
 
 import copy
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
 
 from immature_ood.density import DensityModel
 from immature_ood.gradients.forms import FORMS, Form, Seen
+from immature_ood.gradients.independence import trial_images
 from immature_ood.gradients.norms import Gradient, added, squared_norms
 
-__all__ = ["ClosedForm", "uncovered"]
+__all__ = ["ClosedForm", "Uncovered", "uncovered"]
 
 CACHED_NUMBERS = 1 << 20  # of a layer's output worked on at once, so that what is made of it stays in cache
+TRIALS = (2, 3)  # images tried at first: what is not one input an image, but as many by chance, is so in one of them
+
+
+class Uncovered(ValueError):
+    """The closed forms are not exact for a model; says why."""
+
+    def __init__(self, why: str) -> None:
+        super().__init__(f"{why}; take engine='generic'")
+        self.why = why
 
 
 def uncovered(model: DensityModel) -> list[str]:
     """The layers that are not a parameter of exactly one module with a closed form."""
-    claims = Counter(
-        id(module.get_parameter(name))
-        for module in model.modules()
-        if (form := form_of(module))
-        for name in form.parameters
-    )
+    modules = ((module, form_of(module)) for module in model.modules())
+    claims = Counter(id(parameter) for module, form in modules if form for parameter in form.of(module))
     return [name for name, parameter in model.layers() if claims[id(parameter)] != 1]
 
 
 def form_of(module: nn.Module) -> Form | None:
-    """The closed form of a module, if there is one and the module has all parameters that it is for."""
+    """The closed form of a module, if there is one for its settings and the module has parameters that it is for."""
     form = FORMS.get(type(module))
-    return form if form and {*form.parameters} <= {name for name, _ in module.named_parameters()} else None
+    return form if form and form.holds(module) and form.of(module) else None
 
 
 class ClosedForm:
     """The engine for one model, with its weights as they are now, and objective: it works on a frozen copy.
 
     Called with x (N, C, H, W) and batch sizes b: squared norms (N / b, layers) for each b, and log p (N,) in nats.
-    Raises ValueError if the model has a layer without a closed form, RuntimeError if it does not call one, or with
-    anything but one input an image.
+    Raises Uncovered if the model has a layer without a closed form, or, when it is made or called, uses one in a way
+    that the closed form does not see.
     """
 
     gradient_bytes = 0  # held of each image: none of all layers at once
@@ -51,24 +63,53 @@ class ClosedForm:
     def __init__(self, model: DensityModel, objective: str = "log_prob") -> None:
         self._objective = objective
         if without := uncovered(model):
-            raise ValueError(f"no closed form covers {', '.join(without)}; take engine='generic'")
+            raise Uncovered(f"no closed form covers {', '.join(without)}")
         self._layers = [name for name, _ in model.layers()]
         frozen = copy.deepcopy(model).requires_grad_(False)
         self._model = frozen.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         modules = self._model.named_modules()
         self._watched = {name: (module, form) for name, module in modules if (form := form_of(module))}
+        self._exposed = {
+            f"{name}.{parameter}": value
+            for name, (module, form) in self._watched.items()
+            if not form.log_det
+            for parameter, value in expose(module)
+        }
         self._pass = self._new_pass(torch.empty(0), [])
         for name, (module, form) in self._watched.items():
             self._watch(name, module, form)
+        for number in TRIALS:
+            self._try(model, trial_images(model, number))
 
     def __call__(self, x: Tensor, batch_sizes: Sequence[int]) -> tuple[dict[int, Tensor], Tensor]:
+        return self._run(x, batch_sizes)
+
+    def _try(self, model: DensityModel, x: Tensor) -> None:
+        """Raises Uncovered if the model, watched, fails or says something else of x than unwatched.
+
+        So it may where it puts a layer of what all images share to use, since that is repeated for every image.
+        """
+        with torch.no_grad():
+            expected = model.log_prob(x)
+        try:
+            log_prob = self._run(x, [1])[1]
+        except torch.OutOfMemoryError:
+            raise
+        except RuntimeError as error:
+            raise Uncovered(f"{type(model).__name__} fails where its layers are watched ({error})") from error
+        if not torch.allclose(log_prob, expected, rtol=torch.finfo(expected.dtype).eps ** 0.5, equal_nan=True):
+            raise Uncovered(f"{type(model).__name__} says something else where its layers are watched")
+
+    def _run(self, x: Tensor, batch_sizes: Sequence[int]) -> tuple[dict[int, Tensor], Tensor]:
         run = self._pass = self._new_pass(x, batch_sizes)
         try:
             with torch.enable_grad():
                 x = x.detach().contiguous(memory_format=torch.channels_last)
                 value, log_prob = self._model.objective(x, self._objective)
-                run.check_all_called()
-                torch.autograd.grad(value.sum(), run.sources, allow_unused=True)
+                run.check_uses()
+                leaves = [*self._exposed.values(), *run.sources]
+                gradients = torch.autograd.grad(value.sum(), leaves, allow_unused=True)
+            self._check_exposed(gradients)
             run.finish()
         finally:
             run.release()
@@ -79,12 +120,34 @@ class ClosedForm:
 
     def _watch(self, name: str, module: nn.Module, form: Form) -> None:
         """Tells the current pass of the module's input and output, or of the child's input that counts as output."""
-        module.register_forward_pre_hook(lambda _, inputs: self._pass.enter(name, inputs[0]))
+        module.register_forward_pre_hook(lambda _, *inputs: self._pass.enter(name, given(*inputs)), with_kwargs=True)
         if form.before is None:
-            module.register_forward_hook(lambda _, inputs, y: self._pass.leave(name, y))
+            module.register_forward_hook(lambda _, inputs, y: self._pass.leave(name, y), prepend=True)
         else:
             child = module.get_submodule(form.before)
             child.register_forward_pre_hook(lambda _, inputs: self._pass.leave(name, inputs[0]))
+
+    def _check_exposed(self, gradients: Sequence[Tensor | None]) -> None:
+        """Raises Uncovered if there is a gradient of an exposed parameter."""
+        known = zip(self._exposed, gradients, strict=False)  # the first of them
+        if found := [name for name, gradient in known if gradient is not None]:
+            raise Uncovered(f"log p depends on {', '.join(found)} other than through what the layer puts out")
+
+
+def given(inputs: tuple[Tensor, ...], named: Mapping[str, Tensor]) -> Tensor:
+    """What a layer is called with, by place or by name."""
+    return next(iter([*inputs, *named.values()]))
+
+
+def expose(module: nn.Module) -> Iterator[tuple[str, nn.Parameter]]:
+    """Parameters of a frozen module, of which log p then has a gradient only by other ways than the module's forward.
+
+    Its forward is that of a twin with the same weights, frozen, and the module's own parameters are frozen no more.
+    """
+    frozen = {id(p): nn.Parameter(p.detach(), requires_grad=False) for p in module.parameters()}
+    twin = copy.deepcopy(module, frozen)
+    module.forward = twin.forward
+    return module.requires_grad_(True).named_parameters()
 
 
 class _Pass:
@@ -111,16 +174,16 @@ class _Pass:
         self._columns = {name: column for column, name in enumerate(layers)}
         self._images = len(x)
         self._log_det = float(objective == "log_prob")
-        self._entered: dict[str, Tensor] = {}
+        self._entered: dict[str, tuple[Tensor, int]] = {}
         self._uses: Counter[str] = Counter()
-        self._activations: dict[tuple[str, int], tuple[Tensor, Tensor]] = {}
+        self._activations: dict[tuple[str, int], tuple[Tensor, int, Tensor]] = {}
         self._seen: dict[str, list[Seen]] = {}
 
     def enter(self, name: str, a: Tensor) -> None:
         """The module `name` is given the input a (N or 1, ...)."""
-        if len(a) not in (1, self._images):
-            raise RuntimeError(f"{name} is given {len(a)} inputs for {self._images} images; take engine='generic'")
-        self._entered[name] = a.detach().expand(self._images, *a.shape[1:])
+        if a.shape[:1] not in ((1,), (self._images,)):
+            raise Uncovered(f"{name} is given {len(a) if a.ndim else 0} inputs for {self._images} images")
+        self._entered[name] = a.detach().expand(self._images, *a.shape[1:]), a._version
 
     def leave(self, name: str, y: Tensor) -> Tensor:
         """It puts out y (N or 1, ...); returns y so that each image has a gradient of its own."""
@@ -130,14 +193,18 @@ class _Pass:
         use = self._uses[name]
         self._uses[name] += 1
         # y detached, for y itself would hold its hook and be held by it
-        self._activations[name, use] = self._entered.pop(name), y.detach()
+        self._activations[name, use] = *self._entered.pop(name), y.detach()
         y.register_hook(lambda g: self._take(name, use, g))
         return y
 
-    def check_all_called(self) -> None:
-        """Raises RuntimeError if a module was not called, so that nothing is known of its parameters' gradients."""
+    def check_uses(self) -> None:
+        """Raises Uncovered if a module was not called, so that nothing is known of its parameters' gradients, or if its
+        input is no longer what it was."""
         if missing := [name for name in self._watched if not self._uses[name]]:
-            raise RuntimeError(f"the model does not call {', '.join(missing)}; take engine='generic'")
+            raise Uncovered(f"the model does not call {', '.join(missing)}")
+        for (name, _), (a, version, _) in self._activations.items():
+            if a._version != version:
+                raise Uncovered(f"the input of {name} is changed in place after it")
 
     def finish(self) -> None:
         """Takes the norms of layers with uses that the backward did not come to, whose gradients are zero."""
@@ -153,7 +220,8 @@ class _Pass:
 
     def _take(self, name: str, use: int, g: Tensor) -> None:
         """The backward has come to the output of one use, with g the gradient of the objective there."""
-        self._seen.setdefault(name, []).append(Seen(*self._activations.pop((name, use)), g, self._log_det))
+        a, _, y = self._activations.pop((name, use))
+        self._seen.setdefault(name, []).append(Seen(a, y, g, self._log_det))
         if len(self._seen[name]) == self._uses[name]:
             self._measure(name)
 
@@ -165,7 +233,8 @@ class _Pass:
         for start, stop in self._parts(uses):
             each = [form.gradients(module, seen.images(start, stop)) for seen in uses]
             for parameter, gradients in zip(form.parameters, zip(*each, strict=True), strict=True):
-                self._keep(f"{name}.{parameter}", added(gradients), start, stop)
+                if f"{name}.{parameter}" in self._columns:  # not a bias that the module lacks
+                    self._keep(f"{name}.{parameter}", added(gradients), start, stop)
 
     def _parts(self, uses: Sequence[Seen]) -> list[tuple[int, int]]:
         """Ranges of images that hold whole groups of every size and are small enough to stay in cache."""

@@ -1,11 +1,19 @@
 """Closed forms: how the gradient of each layer's parameters follows from its input and its output's gradient.
 
+The field calls such norms per-example gradient norms: of linear layers, Goodfellow (2015, arXiv 1510.01799); of layers
+with several positions, as the *ghost norm*, Li et al. (2021, arXiv 2110.05679); of convolutions, Bu et al. (2022, arXiv
+2205.10683). What is here for the layers of a flow follows in the same way.
+
 One entry a layer type. Throughout, for the images one by one: a is the layer's input, y its output, g = ∂ log p / ∂y,
 p runs over the P = H·W positions, s = Σ_p g, ⊙ is taken per channel. The gradients are those of log p, not of a loss.
 They are of one use of the layer; where there are several, as in a tied flow, their sum is the gradient.
+
+Layers of torch itself are known where each image goes through them alone: not batch norm, whose statistics are of the
+batch, and not subclasses or parametrised layers, which may compute something else. What is not known takes the generic
+engine.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +21,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from immature_ood.gradients.norms import Gradient, Outer
+from immature_ood.gradients.norms import Gradient, Outer, Rows
 from immature_ood.models._glow import ZERO_CONV_SCALE, FlowStep, InvertibleConv, NormalisedConv, ZeroConv
 from immature_ood.models._tied_flow import Mixing, Rescaling
 
@@ -23,7 +31,7 @@ __all__ = ["FORMS", "Form", "Seen", "closed_form"]
 @dataclass(frozen=True)
 class Seen:
     """What one use of a layer saw of N images: input a (N, C_in, H, W), output y and g = ∂ objective / ∂y, both
-    (N, C_out, H, W); of a linear layer (N, ..., features).
+    (N, C_out, H, W); of a linear layer (N, ..., features), of an embedding a (N, ...) whole numbers.
 
     log_det: ∂ objective / ∂ log-determinant, 1 of log p and 0 of the sum of the latents.
     """
@@ -42,23 +50,33 @@ class Seen:
 class Form:
     """The closed form of one layer type.
 
-    parameters: names inside the layer. gradients: (layer, what it saw) → the gradient of each, in the same order.
+    parameters: names inside the layer, which may lack some, such as a bias.
+    gradients: (layer, what it saw) → the gradient of each of them, in the same order.
     before: y is the input of this child instead of the layer's own output.
+    log_det: log p also depends on the parameters by a log-determinant, which the form knows of.
+    holds: whether the form is right for a layer with its settings.
     """
 
     parameters: tuple[str, ...]
     gradients: Callable[[Any, Seen], tuple[Gradient, ...]]
-    before: str | None
+    before: str | None = None
+    log_det: bool = False
+    holds: Callable[[Any], bool] = lambda layer: True
+
+    def of(self, layer: nn.Module) -> list[nn.Parameter]:
+        """Those of the parameters that the layer has."""
+        named = dict(layer.named_parameters())
+        return [named[name] for name in self.parameters if name in named]
 
 
 FORMS: dict[type[nn.Module], Form] = {}  # exact types: a subclass may compute something else
 
 
-def closed_form(layer: type[nn.Module], *parameters: str, before: str | None = None) -> Callable:
+def closed_form(layer: type[nn.Module], *parameters: str, **options: Any) -> Callable:
     """Enters a function into FORMS; for the arguments see Form."""
 
     def enter(gradients: Callable) -> Callable:
-        FORMS[layer] = Form(parameters, gradients, before)
+        FORMS[layer] = Form(parameters, gradients, **options)
         return gradients
 
     return enter
@@ -83,7 +101,14 @@ def zero_conv(conv: ZeroConv, seen: Seen) -> tuple[Gradient, ...]:
 
 
 @closed_form(
-    FlowStep, "actnorm.bias", "actnorm.logs", "mixing.lower", "mixing.log_s", "mixing.upper", before="coupling"
+    FlowStep,
+    "actnorm.bias",
+    "actnorm.logs",
+    "mixing.lower",
+    "mixing.log_s",
+    "mixing.upper",
+    before="coupling",
+    log_det=True,
 )
 def flow_step(step: FlowStep, seen: Seen) -> tuple[Gradient, ...]:
     """y = W e ⊙ (a + bias), e = exp(logs), W = P·L·U, diag U = sign_s·exp(log_s); log p has P·(Σ logs + Σ log_s) too.
@@ -116,14 +141,61 @@ def linear(layer: nn.Linear, seen: Seen) -> tuple[Gradient, ...]:
     return Outer(g, a), g.sum(dim=1)
 
 
-@closed_form(Rescaling, "weight", "bias")
+@closed_form(nn.Conv1d, "weight", "bias", holds=lambda conv: conv.padding_mode == "zeros")
+@closed_form(nn.Conv2d, "weight", "bias", holds=lambda conv: conv.padding_mode == "zeros")
+def convolution(conv: nn.Conv1d | nn.Conv2d, seen: Seen) -> tuple[Gradient, ...]:
+    """y = w ∗ a + bias: the gradients are Σ_p g cᵀ, c the numbers of a that position p sees, and s.
+
+    With groups, of each group of channels alone. A convolution of sequences is one of images of one row.
+    """
+    if is_plain(conv):
+        return convolution_weight(conv.weight, seen), total(seen.g).flatten(1)
+    window = Window.of(conv)
+    a, g = (groups(image_of(x), conv.groups) for x in (seen.a, seen.g))
+    return Outer(window.patches(a, g.shape[2:]), positions(g), blocks=conv.groups), seen.g.flatten(2).sum(dim=2)
+
+
+@closed_form(nn.ConvTranspose1d, "weight", "bias")
+@closed_form(nn.ConvTranspose2d, "weight", "bias")
+def transposed_convolution(conv: nn.ConvTranspose1d | nn.ConvTranspose2d, seen: Seen) -> tuple[Gradient, ...]:
+    """The same with a and g in each other's place: position p of a is seen by the numbers of g in its window."""
+    window = Window.of(conv)
+    a, g = (groups(image_of(x), conv.groups) for x in (seen.a, seen.g))
+    return Outer(window.patches(g, a.shape[2:]), positions(a), blocks=conv.groups), seen.g.flatten(2).sum(dim=2)
+
+
+@closed_form(nn.GroupNorm, "weight", "bias")
+def group_norm(layer: nn.GroupNorm, seen: Seen) -> tuple[Gradient, ...]:
+    """y = w ⊙ â + bias with â normalised in groups of channels, a (N, C, ...): the gradients are Σ_p g·â and s."""
+    normalised = F.group_norm(seen.a, layer.num_groups, eps=layer.eps)
+    return tuple(x.reshape(*x.shape[:2], -1).sum(dim=2) for x in (seen.g * normalised, seen.g))
+
+
+@closed_form(nn.LayerNorm, "weight", "bias")
+def layer_norm(layer: nn.LayerNorm, seen: Seen) -> tuple[Gradient, ...]:
+    """y = w ⊙ â + bias, a (N, ..., shape), p running over what is between: the gradients are Σ_p g·â and s."""
+    shape = layer.normalized_shape
+    normalised = F.layer_norm(seen.a, shape, eps=layer.eps)
+    return tuple(x.reshape(len(x), -1, *shape).sum(dim=1) for x in (seen.g * normalised, seen.g))
+
+
+@closed_form(nn.Embedding, "weight", holds=lambda layer: layer.max_norm is None and not layer.scale_grad_by_freq)
+def embedding(layer: nn.Embedding, seen: Seen) -> tuple[Gradient, ...]:
+    """y = row a of w, a (N, ...): the gradient of a row is the sum of g where a names it, that of padding zero."""
+    places, g = seen.a.reshape(len(seen.a), -1), seen.g.reshape(len(seen.g), -1, layer.embedding_dim)
+    if layer.padding_idx is not None:
+        g = g * (places != layer.padding_idx)[:, :, None]
+    return (Rows(places, g),)
+
+
+@closed_form(Rescaling, "weight", "bias", log_det=True)
 def rescaling(layer: Rescaling, seen: Seen) -> tuple[Gradient, ...]:
     """y = w ⊙ a + bias, and log p has P·Σ log |w| too: the gradients are Σ_p g·a + P / w and s."""
     volume = seen.g.shape[2] * seen.g.shape[3] * seen.log_det
     return total(seen.g * seen.a) + volume / layer.weight, total(seen.g)
 
 
-@closed_form(Mixing, "weight")
+@closed_form(Mixing, "weight", log_det=True)
 def mixing(layer: Mixing, seen: Seen) -> tuple[Gradient, ...]:
     """y = V a, and log p has P·log |det V| too: the gradient is Σ_p g aᵀ + P V⁻ᵀ."""
     volume = seen.g.shape[2] * seen.g.shape[3] * seen.log_det
@@ -137,17 +209,72 @@ def factors(mixing: InvertibleConv) -> tuple[Tensor, Tensor]:
     return mixing.permutation @ unit_lower, upper
 
 
-def convolution_weight(weight: Tensor, seen: Seen, scale: Tensor) -> Outer:
+def convolution_weight(weight: Tensor, seen: Seen, scale: Tensor | None = None) -> Outer:
     """(E g) aᵀ, the gradient of the weight (C_out, C_in, k, k) of a convolution with "same" padding, k odd.
 
     The k×k neighbours of a position are laid side by side in the narrower of a and g, which costs least. Unfolding g
     instead of a gives the same numbers in another order: output p sees input q where q sees p, the kernel mirrored.
-    scale: E, (C_out, 1, 1).
+    scale: E, (C_out, 1, 1), or None for ones.
     """
     channels_out, channels_in, kernel, _ = weight.shape
     if channels_in <= channels_out:
-        return Outer(neighbours(seen.a, kernel), positions(seen.g), scale.flatten())
-    return Outer(neighbours(scale * seen.g, kernel), positions(seen.a))
+        return Outer(neighbours(seen.a, kernel), positions(seen.g), None if scale is None else scale.flatten())
+    return Outer(neighbours(seen.g if scale is None else scale * seen.g, kernel), positions(seen.a))
+
+
+def is_plain(conv: nn.Conv1d | nn.Conv2d) -> bool:
+    """Whether convolution_weight is for it: square odd kernel, "same" padding, no stride, dilation or groups."""
+    kernel, *others = conv.kernel_size
+    return (
+        others == [kernel]
+        and kernel % 2 == 1
+        and conv.groups == 1
+        and {*conv.stride, *conv.dilation} == {1}
+        and Window.of(conv).padding == (kernel // 2,) * 4
+    )
+
+
+@dataclass(frozen=True)
+class Window:
+    """What a position of a convolution sees: (vertical, horizontal) each; padding (left, right, top, bottom)."""
+
+    kernel: tuple[int, int]
+    stride: tuple[int, int] = (1, 1)
+    dilation: tuple[int, int] = (1, 1)
+    padding: tuple[int, ...] = (0, 0, 0, 0)
+
+    @staticmethod
+    def of(conv: Any) -> "Window":
+        """That of a convolution, transposed or not, of images or of sequences as images of one row."""
+        kernel, stride, dilation = ((1, *sizes)[-2:] for sizes in (conv.kernel_size, conv.stride, conv.dilation))
+        if conv.padding == "same":  # an odd number of zeros has one more on the right, as in torch
+            whole = [step * (size - 1) for step, size in zip(dilation, kernel, strict=True)]
+            sides = [(zeros // 2, zeros - zeros // 2) for zeros in whole]
+        else:
+            sides = [(zeros, zeros) for zeros in ((0, 0) if conv.padding == "valid" else (0, *conv.padding)[-2:])]
+        return Window(kernel, stride, dilation, (*sides[1], *sides[0]))
+
+    def patches(self, x: Tensor, size: Sequence[int]) -> Tensor:
+        """(N, C, H, W) → (N, P, kernel·C): what each of P = size[0]·size[1] positions sees, zero outside the image.
+
+        As F.unfold but for the order and the speed: numbers that lie side by side are copied at once.
+        """
+        padded = F.pad(x, self.padding).permute(0, 2, 3, 1).contiguous()
+        image, row, column, _ = padded.stride()
+        steps = [distance * step for distance, step in zip((row, column), self.stride, strict=True)]
+        within = [distance * step for distance, step in zip((row, column), self.dilation, strict=True)]
+        shape = (len(x), *size, *self.kernel, x.shape[1])
+        return padded.as_strided(shape, (image, *steps, *within, 1)).reshape(len(x), size[0] * size[1], -1)
+
+
+def groups(x: Tensor, number: int) -> Tensor:
+    """(N, C, H, W) → (number·N, C / number, H, W): the images of the first group of channels, of the second, …"""
+    return x.unflatten(1, (number, -1)).transpose(0, 1).flatten(0, 1)
+
+
+def image_of(x: Tensor) -> Tensor:
+    """(N, C, H, W) as it is; (N, C, T) → (N, C, 1, T)."""
+    return x if x.ndim == 4 else x.unsqueeze(2)
 
 
 def positions(x: Tensor) -> Tensor:
@@ -156,17 +283,10 @@ def positions(x: Tensor) -> Tensor:
 
 
 def neighbours(x: Tensor, kernel: int) -> Tensor:
-    """(N, C, H, W) → (N, P, k²·C): the k×k square around each position, zero outside the image.
-
-    As F.unfold but for the order and the speed: k·C numbers that lie side by side are copied at once.
-    """
+    """(N, C, H, W) → (N, P, k²·C): the k×k square around each position, zero outside the image."""
     if kernel == 1:
         return positions(x)
-    n, c, height, width = x.shape
-    padded = F.pad(x, [kernel // 2] * 4).permute(0, 2, 3, 1).contiguous()
-    image, row, column, _ = padded.stride()
-    squares = padded.as_strided((n, height, width, kernel, kernel * c), (image, row, column, row, 1))
-    return squares.reshape(n, height * width, kernel * kernel * c)
+    return Window((kernel, kernel), padding=(kernel // 2,) * 4).patches(x, x.shape[2:])
 
 
 def total(x: Tensor) -> Tensor:

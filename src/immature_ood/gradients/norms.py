@@ -1,6 +1,11 @@
-"""Squared norms of per-image gradients and of their sums over groups of images."""
+"""Squared norms of per-image gradients and of their sums over groups of images.
 
-from collections.abc import Sequence
+Of gradients that are sums of outer products, by the cheaper of two ways: the products are formed, or the norm is had
+from the factors' Gram matrices (the ghost norm of Li et al. 2021, arXiv 2110.05679; the choice, layer by layer, is that
+of Bu et al. 2022, arXiv 2205.10683). Here both also serve sums over groups of images.
+"""
+
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from math import gcd
 
@@ -9,7 +14,7 @@ from torch import Tensor
 
 from immature_ood.gradients.products import one_by_one, product, products
 
-__all__ = ["Gradient", "Outer", "added", "group_norms", "squared_norms"]
+__all__ = ["Gradient", "Outer", "Rows", "added", "group_norms", "squared_norms"]
 
 STRIPES = 2  # a symmetric Gram matrix is cut into
 GRAM_PENALTY = 1.2  # its products are smaller, and what is made of them is read more often
@@ -22,35 +27,58 @@ class Outer:
 
     rows r (N, P, n), columns c (N, P, m), scale (m,) or None for ones. P counts the positions of an image. Weights of
     convolutions have gradients of this form, made of the input and the output's gradient.
+    blocks: of how many such matrices the gradient of an image consists, as where channels are in groups; the first N
+    rows and columns are then of the first matrix, and so on: (blocks·N, P, n), (blocks·N, P, m).
     """
 
     rows: Tensor
     columns: Tensor
     scale: Tensor | None = None
+    blocks: int = 1
 
 
-Gradient = Tensor | Outer  # of N images for one parameter: as it is (N, ...), or as factors
+@dataclass(frozen=True)
+class Rows:
+    """The gradients of N images, one matrix each, given as numbers to add to its rows, not formed.
+
+    places (N, P) whole numbers from 0 on: to which row of the matrix each of values (N, P, n) is added.
+    """
+
+    places: Tensor
+    values: Tensor
+
+
+Gradient = Tensor | Outer | Rows  # of N images for one parameter: as it is (N, ...), or as factors
 
 
 def added(gradients: Sequence[Gradient]) -> Gradient:
     """The gradient of a parameter that is used several times, from those of its uses, all of one kind.
 
-    Σ_u Σ_p r_up c_upᵀ diag(scale) is one sum over the positions of all uses, side by side.
+    Σ_u Σ_p r_up c_upᵀ diag(scale) is one sum over the positions of all uses, side by side; so it is of rows.
     """
     first, *others = gradients
     if not others:
         return first
-    if isinstance(first, Outer):
-        factors = [(use.rows, use.columns) for use in gradients if isinstance(use, Outer)]
-        rows, columns = (torch.cat(parts, dim=1) for parts in zip(*factors, strict=True))
-        return Outer(rows, columns, first.scale)
-    return torch.stack([use for use in gradients if isinstance(use, Tensor)]).sum(dim=0)
+    if isinstance(first, Tensor):
+        return torch.stack([use for use in gradients if isinstance(use, Tensor)]).sum(dim=0)
+    if isinstance(first, Rows):
+        return Rows(*_side_by_side(gradients, "places", "values"))
+    rows, columns = _side_by_side(gradients, "rows", "columns")
+    return Outer(rows, columns, first.scale, first.blocks)
+
+
+def _side_by_side(uses: Sequence[Gradient], *fields: str) -> Iterator[Tensor]:
+    """Each field (N, P, ...) of all uses, as one (N, uses·P, ...)."""
+    return (torch.cat([getattr(use, field) for use in uses], dim=1) for field in fields)
 
 
 def squared_norms(gradient: Gradient, batch_sizes: Sequence[int]) -> dict[int, Tensor]:
     """‖Σ_{i in group} gradient_i‖² for groups of b consecutive images, (N / b,) for each b."""
     if isinstance(gradient, Outer):
-        return _outer_norms(gradient, batch_sizes)
+        norms = _outer_norms(gradient, batch_sizes)
+        return norms if gradient.blocks == 1 else {b: _of_blocks(norms[b], gradient.blocks) for b in norms}
+    if isinstance(gradient, Rows):
+        return {b: _row_norms(gradient, b) for b in batch_sizes}
     return group_norms(gradient.flatten(1), batch_sizes)
 
 
@@ -62,6 +90,21 @@ def group_norms(gradients: Tensor, batch_sizes: Sequence[int]) -> dict[int, Tens
 def _summed(gradients: Tensor, b: int) -> Tensor:
     """(N, K) → the sums over b consecutive rows, (N / b, K)."""
     return gradients if b == 1 else gradients.reshape(len(gradients) // b, b, -1).sum(dim=1)
+
+
+def _of_blocks(norms: Tensor, blocks: int) -> Tensor:
+    """Squared norms of matrices (blocks·G,) → of what they make up together (G,)."""
+    return norms.reshape(blocks, -1).sum(dim=0)
+
+
+def _row_norms(gradient: Rows, b: int) -> Tensor:
+    """Adds up what falls on the same row in the same group, and nothing else: N·P·n additions."""
+    images, positions, n = gradient.values.shape
+    group = torch.arange(images // b, device=gradient.places.device).repeat_interleave(b * positions)
+    height = gradient.places.max() + 1
+    cells, cell = torch.unique(group * height + gradient.places.flatten(), return_inverse=True)
+    sums = gradient.values.new_zeros(len(cells), n).index_add_(0, cell, gradient.values.reshape(-1, n))
+    return gradient.values.new_zeros(images // b).index_add_(0, cells // height, sums.square().sum(dim=1))
 
 
 def _outer_norms(outer: Outer, batch_sizes: Sequence[int]) -> dict[int, Tensor]:
