@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from immature_ood.density import glow
+from immature_ood.models import _glow as glow
 
 
 class ActNorm(nn.Module):
