@@ -1,1 +1,51 @@
-"""Out-of-distribution detection with immature likelihood-based generative models (arXiv 2502.00820)."""
+"""Out-of-distribution detection with immature likelihood-based generative models (arXiv 2502.00820).
+
+What is named here is the package's face for Python; each name is imported when it is first used.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from immature_ood.checkpoints import load_model
+    from immature_ood.density import DensityModel
+    from immature_ood.face import FittedDetector, auroc, extract, fit, make_model, train
+    from immature_ood.features import Features
+    from immature_ood.intervals import Estimate
+    from immature_ood.study import Study, StudyError
+
+__all__ = [
+    "DensityModel",
+    "Estimate",
+    "Features",
+    "FittedDetector",
+    "Study",
+    "StudyError",
+    "auroc",
+    "extract",
+    "fit",
+    "load_model",
+    "make_model",
+    "train",
+]
+
+HOMES = {
+    "density": ["DensityModel"],
+    "checkpoints": ["load_model"],
+    "face": ["FittedDetector", "auroc", "extract", "fit", "make_model", "train"],
+    "features": ["Features"],
+    "intervals": ["Estimate"],
+    "study": ["Study", "StudyError"],
+}
+
+
+def __getattr__(name: str) -> Any:
+    """The name's value, from its module (PEP 562); raises AttributeError if it is none of `__all__`."""
+    for module, names in HOMES.items():
+        if name in names:
+            return getattr(import_module(f"{__name__}.{module}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -39,6 +39,7 @@ __all__ = [
     "Study",
     "StudyError",
     "TrainingConfig",
+    "faults_of",
     "retired",
 ]
 
@@ -369,7 +370,7 @@ class Study(Config):
         try:
             return cls.model_validate(dict(config))
         except ValidationError as error:
-            raise StudyError("\n".join(_lines(cls, error, _named(_without_retired(config))))) from None
+            raise StudyError("\n".join(faults_of(cls, error, _named(_without_retired(config))))) from None
 
     @classmethod
     def read(cls, path: str | Path) -> Self:
@@ -447,8 +448,8 @@ def _short(value: Any) -> str:
     return written if len(written) <= 80 else f"{written[:77]}..."
 
 
-def _lines(model: type[BaseModel], error: ValidationError, config: Any) -> list[str]:
-    """Pydantic's faults as lines: key path, what is wrong, the nearest valid name."""
+def faults_of(model: type[BaseModel], error: ValidationError, config: Any) -> list[str]:
+    """Pydantic's faults of a section as lines: key path, what is wrong, the nearest valid name."""
     faults = error.errors(include_url=False, include_context=False)
     return [line for fault in faults for line in _fault(model, fault, config)]
 
