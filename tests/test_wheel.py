@@ -1,0 +1,86 @@
+"""The wheel, in an environment of the core's dependencies alone: no Snakemake, no pandas, nothing of the repository."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import sysconfig
+import tomllib
+import venv
+import zipfile
+from functools import cache
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+
+pytestmark = pytest.mark.slow
+ROOT = Path(__file__).parents[1]
+MODULES = {"scikit-learn": "sklearn", "scikit-image": "skimage", "pillow": "PIL"}  # the others are called alike
+CORE = {"pygments"}  # which rich needs
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("wheel")
+    shutil.copytree(ROOT / "src", folder / "src", ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
+    for file in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / file, folder)
+    pip("wheel", "--no-deps", "--wheel-dir", folder, folder)
+    (found,) = folder.glob("*.whl")
+    return found
+
+
+def pip(*arguments, python=sys.executable):
+    command = [sys.executable, "-m", "pip", "--python", python, "--disable-pip-version-check", *arguments, "--quiet"]
+    subprocess.run(command, check=True, env=environment())
+
+
+def environment():
+    """Without what makes Python look for packages elsewhere."""
+    return {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "PYTHONHOME")}
+
+
+@pytest.fixture
+def python(tmp_path, wheel):
+    """Python of an environment with the wheel, where the packages of these tests are those of the core."""
+    venv.create(tmp_path / "clean", with_pip=False)
+    python = tmp_path / "clean/bin/python"
+    pip("install", "--no-deps", wheel, python=python)
+    packages = Path(sysconfig.get_path("purelib", vars={"base": str(tmp_path / "clean")}))
+    for there in Path(sysconfig.get_path("purelib")).iterdir():
+        if there.suffix != ".pth" and there.name.partition(".")[0] not in not_in_the_core():
+            link = packages / there.name
+            link.exists() or link.symlink_to(there)
+    return python
+
+
+@cache
+def not_in_the_core():
+    """The modules that the extra `workflow` brings."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    names = {Requirement(line).name for line in project["optional-dependencies"]["workflow"]} - CORE
+    return {MODULES.get(name, name) for name in names}
+
+
+def run(python, code, folder):
+    return subprocess.run([python, "-c", code], cwd=folder, env=environment(), capture_output=True, text=True)
+
+
+def test_the_wheel_holds_the_package_and_nothing_else(wheel):
+    files = {Path(name) for name in zipfile.ZipFile(wheel).namelist()}
+    source = {file.relative_to(ROOT / "src") for file in (ROOT / "src/immature_ood").rglob("*.py")}
+    inside = {file for file in files if not file.parts[0].endswith(".dist-info")}
+    assert inside == source | {Path("immature_ood/py.typed")}
+
+
+def test_readme_from_python_runs_without_snakemake(python, tmp_path):
+    (lines,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)
+    done = run(python, f"{lines}\nprint(ood.__file__)", tmp_path)
+    assert done.returncode == 0, done.stderr
+    estimate, file = done.stdout.splitlines()
+    assert estimate.startswith("Estimate(value=")
+    assert Path(file).is_relative_to(tmp_path / "clean")
+    for module in ("snakemake", "pandas", "matplotlib"):
+        assert f"No module named '{module}'" in run(python, f"import {module}", tmp_path).stderr
