@@ -1,6 +1,12 @@
 # Images: one folder a data set, disjoint train / fit / test splits and a manifest; or training images from a model.
 
 
+def environment_of(dataset):
+    """The conda environment in which the images of a data set are made: its source's ENVIRONMENT, or analysis."""
+    source = registry.load("datasets", study.datasets[dataset].source)
+    return f"../../envs/{getattr(source, 'ENVIRONMENT', 'analysis')}.yaml"
+
+
 rule make_images:
     output:
         train=f"{DATA}/train.npy",
@@ -13,7 +19,7 @@ rule make_images:
         f"{SHARED}/benchmarks/make_images/{{dataset}}.tsv"
     localrule: True
     conda:
-        "../../envs/analysis.yaml"
+        lambda wildcards: environment_of(wildcards.dataset)
     resources:
         mem_mb=memory(2000),
         runtime=60,

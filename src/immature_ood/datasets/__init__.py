@@ -8,6 +8,7 @@ A source is one file of this folder, found by its name (see registry). It has
 * `FILES`, if it has files to download: a Download for each, kept in `data_dir/<source>/`; that of an official split is
   called "train" or "test";
 * `OFFICIAL`, if it has official splits: how many images each of them has;
+* `ENVIRONMENT`, if its job needs another conda environment than analysis: the name of a file of envs/;
 * `SHAPE`, if its images all have one: (C, H, W) before any resizing;
 * `EXAMPLE`, if its section needs options that have no default: some with which it works anywhere, for the tests;
 * `UNITS`, if its images are not independent of one another: for each kind of what belongs together, such as "block",
