@@ -106,12 +106,12 @@ def package(index, files):
     return buffer.getvalue()
 
 
-def run(project, base, folder):
+def run(project, base, folder, target=TABLE, study="studies/smoke.yaml"):
     """Snakemake with --use-conda, where the only conda is the stand-in."""
     environment = os.environ | {"CONDA_STAND_IN": str(base), "PATH": f"{base / 'bin'}{os.pathsep}{os.environ['PATH']}"}
     environment.pop("PYTHONPATH", None)
-    command = [sys.executable, "-m", "snakemake", "--cores", "2", "--use-conda", "--configfile", "studies/smoke.yaml"]
-    command += ["--directory", folder, "--conda-prefix", base / "environments", TABLE]
+    command = [sys.executable, "-m", "snakemake", "--cores", "2", "--use-conda", "--configfile", study]
+    command += ["--directory", folder, "--conda-prefix", base / "environments", target]
     done = subprocess.run(command, cwd=project, env=environment, capture_output=True, text=True, timeout=300)
     return done.returncode, done.stdout + done.stderr
 
@@ -120,17 +120,39 @@ def test_every_job_runs_in_the_environment_of_its_rule(project, base, tmp_path):
     status, said = run(project, base, tmp_path / "run")
     assert status == 0, said
     assert (tmp_path / "run" / TABLE).exists()
-    environments = {}
-    for line in (base / "jobs").read_text().splitlines():
-        prefix, script = line.partition(" ")[0], line.rpartition(".")
-        if script[2] == "py":
-            environments.setdefault(script[0].rpartition(".")[2], set()).add(prefix)
+    environments = used(base)
     packages = {script: set().union(*map(installed, prefixes)) for script, prefixes in environments.items()}
     assert packages.keys() == {"make_images", "train", "extract", "fit", "score", "evaluate"}
     for script, names in packages.items():
         assert ("pytorch" in names) == (script in ("train", "extract")), script
         assert ("matplotlib" in names) == (script not in ("train", "extract")), script
     assert len(set().union(*environments.values())) == 2
+
+
+def used(base):
+    """The environments in which each script ran."""
+    found = {}
+    for line in (base / "jobs").read_text().splitlines():
+        prefix, script = line.partition(" ")[0], line.rpartition(".")
+        if script[2] == "py":
+            found.setdefault(script[0].rpartition(".")[2], set()).add(prefix)
+    return found
+
+
+def test_images_through_torchvision_are_made_in_the_environment_with_torch(project, base, tmp_path):
+    """And those of another source of the same study are not."""
+    fake = {"source": "torchvision", "dataset": "FakeData", "options": {"size": 300, "image_size": [1, 28, 28]}}
+    smoke = yaml.safe_load((project / "studies/smoke.yaml").read_text())
+    sizes = {split: smoke["datasets"]["digits"][split] for split in ("train", "fit", "test")}
+    study = smoke | {"datasets": {"digits": sizes, "fake": fake | {"train": 150, "fit": 50, "test": 50}}}
+    (tmp_path / "study.yaml").write_text(yaml.safe_dump(study))
+    for dataset, with_torch in (("fake", True), ("digits", False)):
+        (base / "jobs").unlink(missing_ok=True)
+        target = f"results/smoke/data/{dataset}/manifest.json"
+        status, said = run(project, base, tmp_path / "run", target, tmp_path / "study.yaml")
+        assert status == 0, said
+        [prefix] = used(base)["make_images"]
+        assert ("torchvision" in installed(prefix)) == with_torch
 
 
 def installed(prefix):
