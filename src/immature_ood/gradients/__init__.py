@@ -1,7 +1,7 @@
 """Layer-wise gradient norms: f_k(x) = log ‖∇_{θ_k} Σ_{i in group} log p(x_i)‖² (arXiv 2502.00820, arXiv 2403.01485).
 
-They are per-example gradient norms (Goodfellow 2015, arXiv 1510.01799), layer by layer, and for b > 1 those of groups of
-b examples. See closed_form for the engine that forms no gradient of an image, and generic for the one that does.
+They are per-example gradient norms (Goodfellow 2015, arXiv 1510.01799), layer by layer, and for b > 1 those of groups.
+See closed_form for the engine that needs no gradients of all images at once, and generic for the one that does.
 """
 
 import logging
