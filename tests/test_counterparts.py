@@ -2,7 +2,7 @@
 
 import pytest
 
-from immature_ood.counterparts import audit_faults, choice, counterparts
+from immature_ood.counterparts import audit_faults, choice, counterparts, published_names
 from immature_ood.study import Study
 
 EPSILON = {"gradient_norms_epsilon": {"detector": "gradient_norms", "epsilon": 1e-10}}
@@ -65,3 +65,18 @@ def test_what_is_called_otherwise_is_found():
     )
     assert audit_faults(study(), [("a.yaml", other)]) == []
     assert counterparts(other) == {"copy": "photos"}
+
+
+@pytest.mark.parametrize(
+    ("datasets", "names"),
+    [
+        ({"mine": {"stands_for": "cifar10"}}, {"mine": "cifar10"}),
+        ({"cifar10": {"stands_for": "cifar10"}}, {"cifar10": "cifar10"}),  # its own name
+        ({"cifar10": {}}, {"cifar10": "array"}),  # a name alone says nothing
+        ({"mine": {"stands_for": "cifar10"}, "jpeg": {"stands_for": "mine"}}, {"mine": "cifar10", "jpeg": "cifar10"}),
+        ({"a": {"stands_for": "b"}, "b": {"stands_for": "a"}}, {"a": "a", "b": "b"}),
+    ],
+)
+def test_published_tables_know_a_file_by_what_it_stands_for(datasets, names):
+    arrays = {name: {"source": "array", "path": f"{name}.npz", **options} for name, options in datasets.items()}
+    assert published_names(study(datasets={**arrays, "digits": None})) == {**names, "digits": "digits"}

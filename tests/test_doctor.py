@@ -139,6 +139,14 @@ def test_a_folder_is_there_or_not(tmp_path):
     assert said_of(tmp_path, source="folder", path="nowhere")[1] == (False, "path: there is no folder nowhere")
 
 
+def test_what_torchvision_has_is_said(tmp_path):
+    packages, place, terms = said_of(tmp_path, source="torchvision", dataset="USPS")
+    assert packages[1].startswith("torchvision ")
+    assert place == (True, f"torchvision downloads USPS to {tmp_path}/torchvision if it is not there (size not known)")
+    assert terms[1].startswith("terms of use of USPS: torchvision does not tell; see https://")
+    assert said_of(tmp_path, source="torchvision", dataset="USP")[1][0] is False
+
+
 def test_more_threads_than_cores_are_said(tmp_path):
     threads = (os.cpu_count() or 1) + 1
     said = doctor.diagnose(Study.parse(SMOKE | {"threads": threads}), tmp_path)

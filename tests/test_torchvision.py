@@ -6,6 +6,8 @@ import hashlib
 import inspect
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
 from unittest import mock
 
@@ -282,6 +284,22 @@ def test_a_picture_that_cannot_be_read_is_named(tmp_path, monkeypatch):
     monkeypatch.setattr(datasets.FakeData, "__getitem__", fails)
     with pytest.raises(StorageError, match=r"FakeData#\d+: cannot be read \(image file is truncated\); mend or"):
         load(tmp_path, "FakeData", options={"size": 60})
+
+
+def test_of_two_jobs_one_opens_a_set_and_the_other_waits(tmp_path):
+    lock, order = tmp_path / "torchvision/.EMNIST.lock", []
+
+    def second():
+        with _torchvision._alone(lock):
+            order.append("second")
+
+    thread = threading.Thread(target=second)
+    with _torchvision._alone(lock):
+        thread.start()
+        time.sleep(0.05)
+        order.append("first")
+    thread.join()
+    assert order == ["first", "second"]
 
 
 def test_a_folder_that_is_only_read_needs_no_lock(tmp_path):

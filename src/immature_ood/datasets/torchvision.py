@@ -59,8 +59,8 @@ def classes() -> dict[str, Class]:
     folder = Path(found.origin).parent / "datasets"
     known: dict[str, Class] = {}
     for node in ast.parse((folder / "__init__.py").read_text(encoding="utf-8")).body:
-        if isinstance(node, ast.ImportFrom) and node.module:
-            text = ast.parse((folder / f"{node.module}.py").read_text(encoding="utf-8"))
+        if isinstance(node, ast.ImportFrom) and (file := folder / f"{node.module}.py").is_file():
+            text = ast.parse(file.read_text(encoding="utf-8"))
             inside = {each.name: each for each in text.body if isinstance(each, ast.ClassDef)}
             known |= {name.name: _described(name.name, inside) for name in node.names if name.name in inside}
     return {name: each for name, each in sorted(known.items()) if name not in NO_SETS}
