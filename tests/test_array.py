@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from immature_ood.config import ImageConfig
 from immature_ood.datasets import SPLITS, _pixels, array, make, unit_of
+from immature_ood.kinds.images import Config as ImageConfig
+from immature_ood.kinds.images.pictures import from_array
 from immature_ood.planning import plan
 from immature_ood.storage import StorageError, read_json
 from immature_ood.study import StudyError
@@ -79,7 +80,7 @@ def test_images_of_another_size_follow_the_resizing_rule(order, tmp_path, monkey
     path = written(tmp_path / "mine.npy", np.asarray(images, order=order))
     splits = array.load(array.Config(path=str(path), **SIZES), GREY, NOWHERE)
     for row, found in by_row(splits).items():
-        expected, _ = _pixels.fit(_pixels.from_array(images[row].transpose(2, 0, 1)), GREY)
+        expected, _ = _pixels.fit(from_array(images[row].transpose(2, 0, 1)), GREY)
         np.testing.assert_array_equal(found, expected)
     assert all(each.resized for each in splits.values())
 

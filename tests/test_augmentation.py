@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from immature_ood.augmentation import augment
-from immature_ood.config import AugmentationConfig
+from immature_ood.kinds.images import ImageAugmentationConfig as AugmentationConfig
+from immature_ood.kinds.images.tensors import augment
 
 SHAPE = (3, 10, 20)
 

@@ -110,7 +110,7 @@ def test_the_model_is_normal_in_every_pixel(study):
 
 def test_the_data_set_has_its_images_in_disjoint_splits(study, tmp_path):
     source, config = registry.load("datasets", "optdigits"), study.datasets["optdigits"]
-    splits = source.load(config, study.image, tmp_path)
+    splits = source.load(config, study.data, tmp_path)
     assert {split: images.pixels.shape for split, images in splits.items()} == {
         "train": (900, 1, 28, 28),
         "fit": (400, 1, 28, 28),

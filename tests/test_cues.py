@@ -4,9 +4,10 @@ import json
 
 import pytest
 
-from immature_ood.config import DatasetConfig, ImageConfig
 from immature_ood.cues import cues, dataset_table, left_out
 from immature_ood.datasets import make
+from immature_ood.kinds.images import Config as ImageConfig
+from immature_ood.kinds.images import ImageDatasetConfig as DatasetConfig
 
 FEW = {"train": 30, "fit": 10, "test": 20}
 

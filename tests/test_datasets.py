@@ -24,7 +24,6 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from immature_ood import registry
-from immature_ood.config import DatasetConfig, ImageConfig
 from immature_ood.datasets import (
     SPLITS,
     Images,
@@ -41,6 +40,8 @@ from immature_ood.datasets import (
     retina,
     unit_of,
 )
+from immature_ood.kinds.images import Config as ImageConfig
+from immature_ood.kinds.images import ImageDatasetConfig as DatasetConfig
 from immature_ood.storage import StorageError, load_split
 from immature_ood.study import Study, StudyError
 
@@ -59,8 +60,10 @@ class Made:
 
     def __init__(self, folder):
         self.folder = folder
-        self.pixels = {split: load_split(folder / f"{split}.npy") for split in SPLITS}
         self.manifest = json.loads((folder / "manifest.json").read_text())
+        channels, side, _ = self.manifest["shape"]
+        check = ImageConfig(channels=channels, side=side).check
+        self.pixels = {split: load_split(folder / f"{split}.npy", check) for split in SPLITS}
         self.origins = {split: self.manifest["splits"][split]["origins"] for split in SPLITS}
 
 
@@ -72,9 +75,8 @@ class Here:
         self.needed = functools.cache(lambda source: archives.options_of(source, data_dir / "own"))
 
     def config(self, source, **options):
-        return registry.parse(
-            "datasets", {"source": source, **self.needed(source), **SIZES.get(source, FEW), **options}
-        )
+        section = {"source": source, **self.needed(source), **SIZES.get(source, FEW), **options}
+        return registry.parse("datasets", section, DatasetConfig)
 
     def load(self, source, image=GREY, **options):
         with archives.downloads_from(self.published.url, self.published.checksums):
@@ -152,7 +154,7 @@ class TestSource:
         assert manifest["name"] == "set"
         assert manifest["source"] == source
         assert manifest["seed"] == 0
-        assert manifest["image_shape"] == [*GREY.shape]
+        assert manifest["shape"] == [*GREY.shape]
         assert manifest["packages"] == {
             package: version(package) for package in ("numpy", *registry.load("datasets", source).PACKAGES)
         }
@@ -656,18 +658,18 @@ def test_images_through_jpeg_are_as_pillow_reads_them(image, here, tmp_path):
 def test_a_faulty_source_is_found_out(images, monkeypatch, tmp_path):
     source = SimpleNamespace(PACKAGES=(), load=lambda image, config, data_dir: dict.fromkeys(SPLITS, images))
     monkeypatch.setattr(registry, "load", lambda kind, name: source)
-    with pytest.raises(ValueError, match=r"must give uint8 pixels .* mend datasets/digits.py"):
+    with pytest.raises(ValueError, match=r"source digits: its \d+ images must .* mend datasets/digits.py"):
         make("set", DatasetConfig(source="digits", train=5, fit=5, test=5), GREY, tmp_path, NOWHERE)
     assert not [*tmp_path.iterdir()]
 
 
 def test_splits_may_be_empty(tmp_path):
     make("set", DatasetConfig(source="photos", train=0, fit=0, test=5), GREY, tmp_path, NOWHERE)
-    assert load_split(tmp_path / "train.npy").shape == (0, 1, 28, 28)
+    assert load_split(tmp_path / "train.npy", GREY.check).shape == (0, 1, 28, 28)
 
 
 def test_loaded_images_are_read_only(made):
-    pixels = load_split(made("photos").folder / "test.npy")
+    pixels = load_split(made("photos").folder / "test.npy", GREY.check)
     assert isinstance(pixels, np.memmap)
     with pytest.raises(ValueError, match="read-only"):
         pixels[0] = 0
@@ -690,6 +692,9 @@ DAMAGES = {
     "pickled objects": lambda good, tmp_path: npy(tmp_path, np.array([[[[None]]]], object)),
     "floats": lambda good, tmp_path: npy(tmp_path, np.zeros((3, 1, 4, 4), np.float32)),
     "no channels": lambda good, tmp_path: npy(tmp_path, np.zeros((3, 4, 4), np.uint8)),
+    "another side": lambda good, tmp_path: npy(tmp_path, np.zeros((3, 1, 8, 8), np.uint8)),
+    "colour": lambda good, tmp_path: npy(tmp_path, np.zeros((3, 3, 4, 4), np.uint8)),
+    "one number": lambda good, tmp_path: npy(tmp_path, np.uint8(3)),
 }
 
 
@@ -700,4 +705,4 @@ def test_a_damaged_split_names_the_file_and_the_mend(damage, tmp_path):
     if content is not None:
         path.write_bytes(content)
     with pytest.raises(StorageError, match=r"test\.npy.*delete it and rerun"):
-        load_split(path)
+        load_split(path, ImageConfig(side=4).check)

@@ -8,13 +8,13 @@ from hypothesis import strategies as st
 
 from immature_ood.dequantisation import (
     NOISE_LEVELS,
-    dequantise,
     derive_seed,
     fixed_noise,
     fresh_noise,
     no_noise,
     training_noise,
 )
+from immature_ood.kinds.images.tensors import dequantise
 
 
 @settings(max_examples=50, deadline=None, database=None, derandomize=True)

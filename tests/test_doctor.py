@@ -76,7 +76,7 @@ def test_what_is_no_study_is_one_clear_error(tmp_path, content, said):
 def test_the_cost_is_counted():
     study = Study.parse(SMOKE | {"epochs": [0, 5, 20], "epochs_per_job": 5, "seeds": [0, 1]})
     cost = doctor.cost_of(study, study.models["glow"], torch.device("cpu"))
-    model = make_model(study.models["glow"], study.image.shape, torch.Generator())
+    model = make_model(study.models["glow"], study.data.shape, torch.Generator())
     assert cost.parameters == sum(parameter.numel() for parameter in model.parameters())
     assert (cost.train_jobs, cost.extract_jobs) == (2 * 2 * 5, 2 * 2 * 3)  # ends at 0, 5, 10, 15, 20
     weights = 20 * 3 * 4 * cost.parameters

@@ -14,6 +14,7 @@ import immature_ood as ood
 from immature_ood import training
 from immature_ood.checkpoints import Run
 from immature_ood.face import _run
+from immature_ood.kinds.images import Config as ImageConfig
 from immature_ood.registry import parse
 from immature_ood.study import TrainingConfig
 
@@ -64,7 +65,7 @@ def test_the_lines_of_readme_run(capsys):
 def test_weights_are_those_of_a_study(tmp_path, epochs):
     images = some_images(48)
     config, options = parse("models", SMALL), TrainingConfig.model_validate(OPTIONS)
-    run = Run("images", "glow", config, options, (1, 4, 4), 3, torch.get_num_threads(), "", {})
+    run = Run("images", "glow", config, options, ImageConfig(side=4), 3, torch.get_num_threads(), "", {})
     study = training.train(training.start(run, images), epochs, images, images[:8], tmp_path)
     found = ood.train(SMALL, images, epochs, seed=3, training=OPTIONS).state_dict()
     assert found.keys() == study.model.state_dict().keys()

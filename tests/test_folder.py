@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from immature_ood.config import ImageConfig
 from immature_ood.datasets import folder, make
 from immature_ood.datasets.folder import listing, look
+from immature_ood.kinds.images import Config as ImageConfig
 
 NOWHERE = Path("/nowhere")
 
@@ -102,7 +102,7 @@ MAKE = """
 import sys
 from pathlib import Path
 from immature_ood.datasets import folder, make
-from immature_ood.config import ImageConfig
+from immature_ood.kinds.images import Config as ImageConfig
 config = folder.Config(path="mine", train=1, fit=1, test=2)
 make("mine", config, ImageConfig(), sys.argv[1], Path("/nowhere"))
 print(folder.listing("mine"))

@@ -41,7 +41,7 @@ def files(tmp_path_factory):
         folder / "1/state.safetensors": lambda path: training.restore(test_training.RUN, path.parent),
         folder / "1/log.jsonl": read_json_lines,
         folder / "1/checkpoint.json": read_checkpoint,
-        folder / "split.npy": load_split,
+        folder / "split.npy": lambda path: load_split(path, test_training.DATA.check),
         folder / "features.safetensors": load_features,
         folder / "fitted.safetensors": load_fitted,
         folder / "scores.safetensors": load_scores,

@@ -1,7 +1,7 @@
 """Every model keeps the promises of DensityModel; what Glow promises besides comes below."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
@@ -15,6 +15,7 @@ from immature_ood import registry
 from immature_ood.checkpoints import WEIGHTS, Run, load_model, save_tensors
 from immature_ood.config import ModelConfig
 from immature_ood.density import bits_per_dim
+from immature_ood.kinds.images import Config as ImageConfig
 from immature_ood.models import make_model
 from immature_ood.models._glow import ActNorm, Glow, InvertibleConv, squeeze, unsqueeze
 from immature_ood.models._tied_flow import TiedFlow
@@ -157,13 +158,14 @@ def test_samples_are_finite_and_depend_on_the_generator_alone(case):
 
 @every_model
 def test_saved_weights_load_to_the_same_log_prob_and_the_same_bytes(case, tmp_path):
-    model = case.make(dtype=case.dtype)
-    run = Run("digits", "name", case.config, TrainingConfig(), case.shape, 0, 1, "hash", {})
+    data = ImageConfig(channels=case.shape[0], side=case.shape[1])
+    model = replace(case, shape=data.shape).make(dtype=case.dtype)
+    run = Run("digits", "name", case.config, TrainingConfig(), data, 0, 1, "hash", {})
     metadata = {"checkpoint": {**vars(run.checkpoint(3, 99))}}
     save_tensors(tmp_path / "first.safetensors", WEIGHTS, model.state_dict(), run, metadata)
     loaded, checkpoint = load_model(tmp_path / "first.safetensors")
     assert checkpoint == run.checkpoint(3, 99)
-    x = images(3, case.shape, dtype=torch.float32)
+    x = images(3, data.shape, dtype=torch.float32)
     assert torch.equal(loaded.log_prob(x), model.eval().log_prob(x))
     save_tensors(tmp_path / "second.safetensors", WEIGHTS, loaded.state_dict(), run, metadata)
     assert (tmp_path / "first.safetensors").read_bytes() == (tmp_path / "second.safetensors").read_bytes()

@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from immature_ood.config import ImageConfig
 from immature_ood.datasets import SPLITS, folder
-from immature_ood.datasets._pixels import FORMATS, through_jpeg
+from immature_ood.datasets._pixels import FORMATS
 from immature_ood.datasets._pools import of_files
+from immature_ood.kinds.images import Config as ImageConfig
+from immature_ood.kinds.images.pictures import through_jpeg
 from immature_ood.storage import StorageError
 
 COLOUR = ImageConfig(channels=3, side=32)

@@ -16,6 +16,7 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 
 from immature_ood import plots, registry
+from immature_ood.kinds.images import Config as ImageConfig
 from immature_ood.overlap import correlation_table
 from immature_ood.plots.style import looks_of
 from immature_ood.storage import StorageError
@@ -135,6 +136,18 @@ def random_images(count=20, channels=1, side=28):
     return np.random.default_rng(3).integers(0, 256, (count, channels, side, side), dtype=np.uint8)
 
 
+def kind_of(images):
+    return ImageConfig(channels=images.shape[1], side=images.shape[2])
+
+
+def samples(training, drawn, id_dataset):
+    return plots.samples(kind_of(training), training, drawn, id_dataset)
+
+
+def dataset_samples(images):
+    return plots.dataset_samples(kind_of(next(iter(images.values()))), images)
+
+
 def line_of(axes, label):
     """The one line of that label, as (x, y)."""
     (line,) = [line for line in axes.get_lines() if line.get_label() == label]
@@ -198,9 +211,9 @@ FIGURES = {
         *overlap_tables(("digits",), ("photos",), batch_sizes=(1,), detectors=("likelihood",))
     ),
     "overlap, 20 pairs": lambda: plots.overlap_and_auroc(*overlap_tables(FIVE, FIVE, LATE)),
-    "samples": lambda: plots.samples(random_images(), {epoch: random_images(16) for epoch in EPOCHS}, "digits"),
-    "samples, RGB, few": lambda: plots.samples(random_images(9, 3, 32), {4: random_images(2, 3, 32)}, "digits"),
-    "data sets": lambda: plots.dataset_images({name: random_images() for name in DATASETS}),
+    "samples": lambda: samples(random_images(), {epoch: random_images(16) for epoch in EPOCHS}, "digits"),
+    "samples, RGB, few": lambda: samples(random_images(9, 3, 32), {4: random_images(2, 3, 32)}, "digits"),
+    "data sets": lambda: dataset_samples({name: random_images() for name in DATASETS}),
 }
 
 
@@ -536,7 +549,7 @@ def strips_of(figure):
 @pytest.mark.parametrize("channels", [1, 3])
 def test_images_are_shown_as_they_are(channels):
     real, drawn = random_images(20, channels, 32), random_images(20, channels, 32)[::-1]
-    strips = strips_of(plots.samples(real, {4: drawn[:3], 0: drawn[3:5]}, "digits"))
+    strips = strips_of(samples(real, {4: drawn[:3], 0: drawn[3:5]}, "digits"))
     assert [*strips] == ["training", "untrained", "epoch 4"]
     for name, images in {"training": real, "untrained": drawn[3:5], "epoch 4": drawn[:3]}.items():
         for i, image in enumerate(images[: min(len(images), 3)]):
@@ -545,25 +558,25 @@ def test_images_are_shown_as_they_are(channels):
 
 
 def test_epochs_without_samples_are_left_out():
-    strips = strips_of(plots.samples(random_images(), {0: random_images(0), 1: random_images(2)}, "digits"))
+    strips = strips_of(samples(random_images(), {0: random_images(0), 1: random_images(2)}, "digits"))
     assert [*strips] == ["training", "epoch 1"]
 
 
 def test_data_sets_are_in_the_order_given():
-    assert [*strips_of(plots.dataset_images({"b": random_images(), "a": random_images(1)}))] == ["b", "a"]
+    assert [*strips_of(dataset_samples({"b": random_images(), "a": random_images(1)}))] == ["b", "a"]
 
 
 @pytest.mark.parametrize(
     "images", [np.zeros((2, 1, 4, 4)), np.zeros((2, 2, 4, 4), np.uint8), np.zeros((4, 4), np.uint8)]
 )
 def test_what_are_no_images_is_refused(images):
-    with pytest.raises(ValueError, match="faces: images must be uint8"):
-        plots.dataset_images({"faces": images})
+    with pytest.raises(ValueError, match=r"faces: images must be uint8 \(N, 1, 4, 4\)"):
+        plots.dataset_samples(ImageConfig(side=4), {"faces": images})
 
 
 def test_no_images_at_all_are_refused():
     with pytest.raises(ValueError, match="no images"):
-        plots.dataset_images({"faces": random_images(0)})
+        dataset_samples({"faces": random_images(0)})
 
 
 # Style and files -----------------------------------------------------------------------------------------------------
@@ -603,7 +616,7 @@ def test_equal_figures_are_equal_files(name, suffix, tmp_path):
 
 
 def test_a_png_has_200_pixels_an_inch(tmp_path):
-    figure = plots.dataset_images({"digits": random_images()})
+    figure = dataset_samples({"digits": random_images()})
     content = saved(figure, tmp_path, ".png")
     assert int.from_bytes(content[16:20]) == 7 * 200
 
@@ -618,7 +631,7 @@ def test_the_users_settings_are_neither_used_nor_changed(tmp_path):
 
 @pytest.mark.parametrize("name", ["figure.jpg", "figure"])
 def test_an_unsupported_suffix_names_the_supported_ones(name, tmp_path):
-    figure = plots.dataset_images({"digits": random_images(2)})
+    figure = dataset_samples({"digits": random_images(2)})
     with pytest.raises(ValueError, match=r"figure.*: figures are saved as \.png, \.pdf, \.svg"):
         plots.save(figure, tmp_path / name)
     assert not [*tmp_path.iterdir()]
@@ -627,7 +640,7 @@ def test_an_unsupported_suffix_names_the_supported_ones(name, tmp_path):
 def test_a_file_that_cannot_be_written_is_named_and_nothing_is_left(tmp_path):
     (tmp_path / "figure.png").mkdir()
     with pytest.raises(StorageError, match=r"cannot write .*figure\.png"):
-        plots.save(plots.dataset_images({"digits": random_images(2)}), tmp_path / "figure.png")
+        plots.save(dataset_samples({"digits": random_images(2)}), tmp_path / "figure.png")
     assert [path.name for path in tmp_path.iterdir()] == ["figure.png"]
 
 
@@ -635,8 +648,9 @@ FULL = """
 import resource, signal, sys
 import numpy as np
 from immature_ood import plots
+from immature_ood.kinds.images import Config
 from immature_ood.storage import StorageError
-figure = plots.dataset_images({"a": np.zeros((2, 1, 8, 8), np.uint8)})
+figure = plots.dataset_samples(Config(side=8), {"a": np.zeros((2, 1, 8, 8), np.uint8)})
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
 try:
@@ -659,8 +673,9 @@ PROGRAM = """
 import hashlib, json, sys
 import numpy as np
 from immature_ood import plots
+from immature_ood.kinds.images import Config
 heavy = sorted({"torch", "matplotlib.pyplot", "sklearn"} & set(sys.modules))
-plots.save(plots.dataset_images({"a": np.zeros((2, 1, 8, 8), np.uint8)}), sys.argv[1])
+plots.save(plots.dataset_samples(Config(side=8), {"a": np.zeros((2, 1, 8, 8), np.uint8)}), sys.argv[1])
 print(json.dumps([heavy, hashlib.sha256(open(sys.argv[1], "rb").read()).hexdigest()]))
 """
 
@@ -670,7 +685,7 @@ def test_another_process_writes_the_same_bytes_and_needs_no_torch(tmp_path):
     environment = {**os.environ, "PYTHONHASHSEED": "7"}
     command = [sys.executable, "-c", PROGRAM, str(path)]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
-    here = saved(plots.dataset_images({"a": np.zeros((2, 1, 8, 8), np.uint8)}), tmp_path)
+    here = saved(dataset_samples({"a": np.zeros((2, 1, 8, 8), np.uint8)}), tmp_path)
     assert json.loads(done.stdout) == [[], hashlib.sha256(here).hexdigest()]
 
 

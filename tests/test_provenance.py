@@ -105,7 +105,7 @@ def test_an_edit_changes_the_hash_of_its_module_unless_it_is_only_words(package,
     [
         (
             [SCRIPTS / "train.py", provenance.SOURCE / "models/glow.py"],
-            {"training", "checkpoints", "models.glow", "dequantisation"},
+            {"training", "checkpoints", "models.glow", "dequantisation", "kinds"},
             ("datasets", "plots", "detectors", "gradients", "evaluation", "tables", "scores"),
         ),
         (
@@ -149,12 +149,16 @@ LATE: dict[str, set[str]] = {}
 
 
 def test_what_is_hashed_of_a_script_is_what_it_imports():
-    """All scripts, by Python's own idea of what they import; modules that are found by name come on top."""
+    """All scripts, by Python's own idea of what they import; modules that are found by name come on top.
+
+    Kinds of data are left out: a study imports some, by whose sections alone these then have an influence.
+    """
     scripts = sorted(SCRIPTS.glob("*.py"))
     done = subprocess.run([sys.executable, "-c", IMPORTED, *scripts], capture_output=True, text=True, check=True)
     for name, modules in json.loads(done.stdout).items():
         imported = {module.removeprefix("immature_ood.") for module in modules} - WITHOUT_INFLUENCE
-        assert source_hashes(SCRIPTS / name).keys() == imported | {name} | LATE.get(name, set()), name
+        hashed, expected = source_hashes(SCRIPTS / name).keys(), imported | {name} | LATE.get(name, set())
+        assert {each for each in hashed ^ expected if each.split(".")[0] != "kinds"} == set(), name
 
 
 def test_every_rule_states_the_sources_of_its_script():

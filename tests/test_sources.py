@@ -21,8 +21,10 @@ from oracle import import_torchvision
 from PIL import Image
 
 from immature_ood import downloads, registry
-from immature_ood.config import DatasetConfig, ImageConfig
 from immature_ood.datasets import SPLITS, _idx, _pixels, celeba, fashion_mnist, folder, imagenet32, make
+from immature_ood.kinds.images import Config as ImageConfig
+from immature_ood.kinds.images import ImageDatasetConfig as DatasetConfig
+from immature_ood.kinds.images.pictures import from_array
 from immature_ood.storage import StorageError
 from immature_ood.study import StudyError
 
@@ -233,7 +235,7 @@ def test_arrays_follow_the_resizing_rule_too(source, image, published, data_dir)
     as_stored, other = (load(source, published, data_dir, each) for each in (native(source), image))
     assert as_stored["test"].origins == other["test"].origins
     for before, after in zip(as_stored["test"].pixels, other["test"].pixels, strict=True):
-        expected, _ = _pixels.fit(_pixels.from_array(before), image)
+        expected, _ = _pixels.fit(from_array(before), image)
         np.testing.assert_array_equal(after, expected)
     assert other["test"].resized
 

@@ -18,9 +18,9 @@ import torch
 from oracle import import_torchvision
 
 from immature_ood import registry
-from immature_ood.config import ImageConfig
 from immature_ood.datasets import SPLITS, _torchvision, make
 from immature_ood.datasets import torchvision as source
+from immature_ood.kinds.images import Config as ImageConfig
 from immature_ood.planning import plan
 from immature_ood.storage import StorageError, read_json
 from immature_ood.study import StudyError

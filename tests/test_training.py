@@ -17,16 +17,18 @@ import torch
 
 from immature_ood import runtime, training
 from immature_ood.checkpoints import STATE, Run, load_tensors
-from immature_ood.config import AugmentationConfig
 from immature_ood.density import bits_per_dim
+from immature_ood.kinds.images import Config as ImageConfig
+from immature_ood.kinds.images import ImageAugmentationConfig as AugmentationConfig
 from immature_ood.models.glow import Config as GlowConfig
 from immature_ood.models.tied_flow import Config as TiedFlowConfig
 from immature_ood.storage import StorageError
 from immature_ood.study import TrainingConfig
 
-SHAPE = (1, 4, 4)
+DATA = ImageConfig(side=4)
+SHAPE = DATA.shape
 OPTIONS = TrainingConfig(batch_size=16, learning_rate=1e-2)
-RUN = Run("digits", "glow", GlowConfig(blocks=1, steps=1, hidden_channels=4), OPTIONS, SHAPE, 0, 1, "hash", {"a": "1"})
+RUN = Run("digits", "glow", GlowConfig(blocks=1, steps=1, hidden_channels=4), OPTIONS, DATA, 0, 1, "hash", {"a": "1"})
 GLOW = type(training.start(RUN, np.zeros((16, *SHAPE), np.uint8)).model)
 AUGMENTED = replace(RUN, augmentation=AugmentationConfig(translation=0.3, flip=True))
 TIED = replace(
@@ -202,7 +204,7 @@ def test_a_damaged_scratch_state_is_not_used(tmp_path):
         ("id_dataset", "photos"),
         ("model", RUN.model.model_copy(update={"hidden_channels": 5})),
         ("training", OPTIONS.model_copy(update={"weight_decay": 0.0})),
-        ("shape", (3, 4, 4)),
+        ("data", ImageConfig(channels=3, side=4)),
         ("seed", 1),
         ("threads", 2),
         ("train_sha256", "other"),

@@ -14,6 +14,7 @@ from torch import Tensor
 from immature_ood import registry
 from immature_ood.config import AugmentationConfig, ModelConfig
 from immature_ood.density import DensityModel
+from immature_ood.kinds import KindOfData
 from immature_ood.models import make_model
 from immature_ood.provenance import CheckpointId
 from immature_ood.storage import StorageError, load_arrays, save_arrays
@@ -36,7 +37,7 @@ class Run:
     model_name: str
     model: ModelConfig
     training: TrainingConfig
-    shape: tuple[int, int, int]
+    data: KindOfData
     seed: int
     threads: int
     train_sha256: str
@@ -54,10 +55,16 @@ class Run:
         return self.seed, self.stands_for or self.id_dataset, self.model_name
 
     @property
+    def dequantised(self) -> bool:
+        """Whether training samples get noise."""
+        return self.data.noisy and self.training.dequantisation == "uniform"
+
+    @property
     def description(self) -> dict[str, Any]:
         """JSON values of every field."""
-        configs = {key: getattr(self, key).model_dump(mode="json") for key in ("model", "training", "augmentation")}
-        return {**asdict(self), **configs, "shape": list(self.shape), "source": dict(self.source)}
+        sections = ("model", "training", "data", "augmentation")
+        configs = {key: getattr(self, key).model_dump(mode="json") for key in sections}
+        return {**asdict(self), **configs, "source": dict(self.source)}
 
     @property
     def key(self) -> str:
@@ -95,8 +102,8 @@ def load_model(path: str | os.PathLike[str]) -> tuple[DensityModel, CheckpointId
     tensors, metadata = load_tensors(path, WEIGHTS)
     try:
         config = registry.parse("models", metadata["run"]["model"])
-        channels, height, width = metadata["run"]["shape"]
-        model = make_model(config, (channels, height, width), torch.Generator())
+        data = registry.parse("kinds", metadata["run"]["data"])
+        model = make_model(config, data.shape, torch.Generator())
         model.load_state_dict(tensors)
         return model.eval(), CheckpointId(**metadata["checkpoint"])
     except (KeyError, TypeError, ValueError, RuntimeError) as error:

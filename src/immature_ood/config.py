@@ -1,7 +1,7 @@
 """What a section of a study is made of: the types of its values, and the sections that plug-ins build on.
 
-A plug-in's `Config` is a subclass of DatasetConfig, ModelConfig or DetectorConfig; its fields, each with a default and
-a sentence below it, are the plug-in's options in a study. Needs neither torch nor numpy.
+A plug-in's `Config` is a subclass of DatasetConfig, ModelConfig or DetectorConfig, or of KindOfData (see kinds); its
+fields, each with a default and a sentence below it, are the plug-in's options in a study. Needs no torch and no numpy.
 """
 
 import re
@@ -17,6 +17,7 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    SerializeAsAny,
     ValidationInfo,
     WithJsonSchema,
     field_validator,
@@ -25,12 +26,10 @@ from pydantic import (
 __all__ = [
     "POOLED",
     "SAMPLES",
-    "SECTIONS",
     "AugmentationConfig",
     "Config",
     "DatasetConfig",
     "DetectorConfig",
-    "ImageConfig",
     "Kept",
     "ModelConfig",
     "Name",
@@ -40,6 +39,7 @@ __all__ = [
     "Real",
     "SamplesConfig",
     "Whole",
+    "whole",
 ]
 
 POOLED = "all"  # in the place of a seed: of all of them together
@@ -62,8 +62,8 @@ def _name(name: str) -> str:
     return name
 
 
-def _whole(value: Any) -> Any:
-    """Snakemake's --config gives the numbers inside lists and sections as strings."""
+def whole(value: Any) -> Any:
+    """Numbers inside lists and sections, which Snakemake's --config gives as strings; anything else as it is."""
     return int(value) if isinstance(value, str) and re.fullmatch(r"0|[1-9][0-9]{0,18}", value) else value
 
 
@@ -82,7 +82,7 @@ def _not_huge(value: float) -> float:
 Name = Annotated[
     str, AfterValidator(_name), WithJsonSchema({"type": "string", "pattern": f"^{NAME}$", "maxLength": LONGEST})
 ]
-Whole = Annotated[int, BeforeValidator(_whole), Field(le=MOST)]
+Whole = Annotated[int, BeforeValidator(whole), Field(le=MOST)]
 Positive = Annotated[Whole, Field(gt=0)]
 NonNegative = Annotated[Whole, Field(ge=0)]
 Real = Annotated[float, BeforeValidator(_real), Field(allow_inf_nan=False), AfterValidator(_not_huge)]
@@ -104,31 +104,16 @@ class Config(BaseModel):
         return meaning.get(value, value) if isinstance(value, str) else value
 
 
-class ImageConfig(Config):
-    """The one shape all data sets of a study share, uint8."""
+class AugmentationConfig(Config):
+    """Random changes of the training samples; those that are scored are never changed. Kinds of data add their own."""
 
-    channels: Annotated[Literal[1, 3], BeforeValidator(_whole)] = 1
-    """Images have one channel, which is grey, or three, which are red, green and blue."""
-    side: Positive = 28
-    """Images have so many rows and columns of pixels."""
-    resize: Literal["bilinear", "bicubic", "lanczos", "box"] = "bilinear"
-    """Images of another size are brought to this one by this filter, antialiased."""
+    frozen: bool = False
+    """The change of a sample is drawn once for all epochs, as the released code has it for ImageNet32."""
 
     @property
-    def shape(self) -> tuple[int, int, int]:
-        """(C, H, W)."""
-        return self.channels, self.side, self.side
-
-
-class AugmentationConfig(Config):
-    """Random changes of the training images, fresh at every step; images that are scored are never changed."""
-
-    translation: Annotated[Real, Field(ge=0, lt=1)] = 0.0
-    """An image is shifted by up to this share of its side, each way; zeros come in."""
-    flip: bool = False
-    """Left and right change places in half of the images."""
-    frozen: bool = False
-    """The change of an image is drawn once for all epochs, as the released code has it for ImageNet32."""
+    def changes(self) -> bool:
+        """Whether any sample may be changed."""
+        return False
 
 
 class SamplesConfig(Config):
@@ -164,11 +149,7 @@ class DatasetConfig(Config):
     """Fit images come from this official set, if the source has one."""
     seed: NonNegative = 0
     """This seeds the permutation of the images before they are dealt into splits."""
-    inverted: bool = False
-    """Dark becomes bright: each pixel is 255 minus what it was."""
-    jpeg_quality: Annotated[Whole, Field(ge=1, le=100)] | None = None
-    """Images are stored as JPEG of this quality, 1 to 100, and read again; by default they are not."""
-    augmentation: AugmentationConfig = AugmentationConfig()
+    augmentation: SerializeAsAny[AugmentationConfig] = AugmentationConfig()
     """Training images are changed at random."""
     unit: str | None = None
     """Images that share this, such as a "block" or a "letter", belong together; by default as the source says."""
@@ -261,7 +242,3 @@ class DetectorConfig(Config):
     def faults(self, kept: Kept) -> Iterator[str]:
         """What is wrong with the section in a study of these, each beginning with one of its keys."""
         return iter(())
-
-
-# By kind of plug-in: what the section of one without options is read with.
-SECTIONS: dict[str, type[Config]] = {"datasets": DatasetConfig, "models": ModelConfig, "detectors": DetectorConfig}

@@ -11,6 +11,7 @@ from immature_ood.datasets import SPLITS
 __all__ = ["cues", "dataset_table", "left_out"]
 
 WORDS = {"train": "training", "fit": "fit", "test": "test"}
+COLUMNS = ("lossy", "resized", "inverted", "jpeg_quality", "fit_from", "seed")  # some are of images alone
 CUES = {
     "lossy": ("some or all images stored with loss (JPEG)", "stored without loss"),
     "resized": ("some or all images resampled to the size of the study", "not resampled"),
@@ -39,7 +40,7 @@ def _row(manifest: Mapping[str, Any]) -> dict[str, Any]:
         "unit": manifest["unit"],
         "test_units": len({*splits["test"]["units"]}),
         "formats": _counted(manifest["formats"]),
-        **{key: manifest[key] for key in ("lossy", "resized", "inverted", "jpeg_quality", "fit_from", "seed")},
+        **{key: manifest[key] for key in COLUMNS if key in manifest},
     }
 
 
@@ -86,7 +87,7 @@ def cues(manifests: Iterable[Mapping[str, Any]]) -> list[str]:
     known = list(manifests)
     lines = []
     for key, (so, otherwise) in CUES.items():
-        have, lack = ([each["name"] for each in known if each[key] == value] for value in (True, False))
+        have, lack = ([each["name"] for each in known if each.get(key) == value] for value in (True, False))
         if have and lack:
             lines.append(f"{', '.join(have)}: {so}; {', '.join(lack)}: {otherwise}. This alone may tell them apart.")
     for manifest in known:

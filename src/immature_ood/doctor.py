@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import cast
 from urllib.parse import urlsplit
 
+import numpy as np
 import torch
 
 from immature_ood import registry, runtime
@@ -52,7 +53,7 @@ class Cost:
 
 def cost_of(study: Study, config: ModelConfig, device: torch.device) -> Cost:
     """The cost of one model, timed on a few images of noise."""
-    model = make_model(config, study.image.shape, torch.Generator().manual_seed(0)).to(device)
+    model = make_model(config, study.data.shape, torch.Generator().manual_seed(0)).to(device)
     parameters = sum(parameter.numel() for parameter in model.parameters())
     layers = sum(1 for _ in model.layers())
     chains, kept = len(study.id_datasets) * len(study.seeds), len(study.chain())
@@ -76,7 +77,9 @@ def cost_of(study: Study, config: ModelConfig, device: torch.device) -> Cost:
 def _seconds_an_image(model: DensityModel, study: Study, device: torch.device) -> tuple[float, float]:
     """Of a training step without the optimiser, and of the norms of all group sizes."""
     together = math.lcm(*study.features.batch_sizes)
-    x = torch.rand(-(-TIMED_IMAGES // together) * together, *study.image.shape, device=device) - 0.5
+    shape = (-(-TIMED_IMAGES // together) * together, *study.data.shape)
+    stored = np.random.default_rng(0).integers(0, study.data.levels, shape).astype(study.data.storage)
+    x = study.data.to_input(torch.from_numpy(stored)).to(device)
     model.initialise(x)
     step = _timed(lambda: model.log_prob(x).mean().backward(), device)
     norms = _timed(lambda: layer_norms(model, x, study.features.batch_sizes), device)

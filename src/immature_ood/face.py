@@ -21,12 +21,24 @@ from immature_ood.dequantisation import derive_seed
 from immature_ood.detectors import Detector
 from immature_ood.features import Features
 from immature_ood.intervals import Estimate, Units, evaluate
+from immature_ood.kinds.images import Config as ImageConfig
 from immature_ood.study import EvaluationConfig, FeatureConfig, TrainingConfig, faults_of
 from immature_ood.training import start, train_epoch
 
 __all__ = ["FittedDetector", "auroc", "extract", "fit", "make_model", "train"]
 
 Section = TypeVar("Section", bound=Config)
+
+
+class _OfShape(ImageConfig):
+    """Images that need not be square, as those of a study are."""
+
+    given: tuple[int, int, int]
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(C, H, W)."""
+        return self.given
 
 
 def make_model(model: str | Mapping[str, Any] | ModelConfig, shape: Sequence[int], seed: int = 0) -> DensityModel:
@@ -144,7 +156,7 @@ def _run(config: ModelConfig, images: np.ndarray, options: TrainingConfig, seed:
         model_name=registry.own_name(config.architecture),
         model=config,
         training=options,
-        shape=images.shape[1:],
+        data=_OfShape(given=images.shape[1:]),
         seed=seed,
         threads=torch.get_num_threads(),
         train_sha256=hashlib.sha256(images.tobytes()).hexdigest(),

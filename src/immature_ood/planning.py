@@ -5,9 +5,10 @@ from pathlib import Path
 from typing import Any
 
 from immature_ood import registry
-from immature_ood.config import DatasetConfig, ImageConfig
+from immature_ood.config import DatasetConfig
 from immature_ood.config_file import faults_of_file
 from immature_ood.datasets import unit_of
+from immature_ood.kinds import KindOfData
 from immature_ood.shares import with_shares
 from immature_ood.storage import StorageError, check_writable
 from immature_ood.study import Study, StudyError
@@ -40,7 +41,7 @@ def _key(line: str) -> str:
 def faults(study: Study) -> list[str]:
     """One line a fault: key path, what is wrong, the mend."""
     found = [f"datasets.{name}.{fault}" for name in study.real_datasets for fault in _faults(study.datasets[name])]
-    return [*found, *_too_large(study.image, {study.datasets[name].source for name in study.real_datasets})]
+    return [*found, *_too_large(study.data, {study.datasets[name].source for name in study.real_datasets})]
 
 
 def faults_here(study: Study) -> list[str]:
@@ -74,8 +75,8 @@ def _faults(dataset: DatasetConfig) -> Iterator[str]:
     yield from dataset.faults()
 
 
-def _too_large(image: ImageConfig, sources: set[str]) -> Iterator[str]:
+def _too_large(data: KindOfData, sources: set[str]) -> Iterator[str]:
     for source in sorted(sources):
-        largest = getattr(registry.load("datasets", source), "LARGEST_SIDE", image.side)
-        if image.side > largest:
+        largest = getattr(registry.load("datasets", source), "LARGEST_SIDE", None)
+        if largest is not None and max(data.shape) > largest:
             yield f"image.side: {source} has blocks of {largest}; lower image.side, or take another source"

@@ -1,9 +1,10 @@
-"""Plug-ins: data sources, models and detectors, each one file (or folder) that is found by its name.
+"""Plug-ins: data sources, models, detectors and kinds of data, each one file (or folder) that is found by its name.
 
 A plug-in is a file of the folder of its kind, or one of your own that a study names by its path. It owns its `Config`
 (see config), which a study's section is read with, and what it makes: a data source `load`, a model `make`, a detector
-`fit` (see datasets, models and detectors). What is heavy, such as torch, it imports inside these functions or in a file
-beside it whose name begins with _, for a study is planned without.
+`fit` (see datasets, models and detectors); a kind of data is its Config alone (see kinds). It imports
+what is heavy, such as torch, inside these functions or in a file beside it whose name begins with _, for a study is
+planned without.
 """
 
 import hashlib
@@ -17,10 +18,12 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, Literal
 
-from immature_ood.config import SECTIONS, Config
+from immature_ood.config import Config, DatasetConfig, DetectorConfig, ModelConfig
+from immature_ood.kinds import KindOfData
 
 __all__ = [
     "KEYS",
+    "SECTIONS",
     "Kind",
     "PluginError",
     "config_class",
@@ -32,8 +35,15 @@ __all__ = [
     "parse",
 ]
 
-Kind = Literal["datasets", "models", "detectors"]
-KEYS: Mapping[Kind, str] = {"datasets": "source", "models": "architecture", "detectors": "detector"}  # name a plug-in
+Kind = Literal["datasets", "models", "detectors", "kinds"]
+# By kind of plug-in: the key that names one, and what the section of one without options is read with.
+KEYS: Mapping[Kind, str] = {"datasets": "source", "models": "architecture", "detectors": "detector", "kinds": "kind"}
+SECTIONS: Mapping[Kind, type[Config]] = {
+    "datasets": DatasetConfig,
+    "models": ModelConfig,
+    "detectors": DetectorConfig,
+    "kinds": KindOfData,
+}
 
 
 class PluginError(ValueError):
@@ -63,15 +73,15 @@ def load(kind: Kind, name: str) -> ModuleType:
     return importlib.import_module(f"immature_ood.{kind}.{name}")
 
 
-def config_class(kind: Kind, name: str) -> type[Config]:
-    """What a plug-in's section is read with: its Config, or, where it has no options, that of its kind."""
-    own: type[Config] = vars(load(kind, name)).get("Config", SECTIONS[kind])
+def config_class(kind: Kind, name: str, without_options: type[Config] | None = None) -> type[Config]:
+    """What a plug-in's section is read with: its Config, or, where it has no options, that of its kind or another."""
+    own: type[Config] = vars(load(kind, name)).get("Config", without_options or SECTIONS[kind])
     return own
 
 
-def parse(kind: Kind, section: Mapping[str, Any]) -> Any:
-    """The config of a plug-in's section, such as {"architecture": "glow", "blocks": 2}."""
-    return config_class(kind, section[KEYS[kind]]).model_validate(dict(section))
+def parse(kind: Kind, section: Mapping[str, Any], without_options: type[Config] | None = None) -> Any:
+    """The config of a plug-in's section, such as {"architecture": "glow", "blocks": 2}; see config_class."""
+    return config_class(kind, section[KEYS[kind]], without_options).model_validate(dict(section))
 
 
 def file_of(kind: Kind, name: str) -> Path:

@@ -11,8 +11,10 @@ from pydantic import TypeAdapter
 from pydantic.json_schema import GenerateJsonSchema, models_json_schema
 
 from immature_ood import registry
-from immature_ood.config import SECTIONS, Config, Name
-from immature_ood.study import DEFAULT_MODEL, DETECTORS, Study
+from immature_ood.config import Config, Name
+from immature_ood.kinds import images
+from immature_ood.registry import SECTIONS
+from immature_ood.study import DEFAULT_MODEL, DETECTORS, IMAGES, Study
 
 __all__ = ["study_schema"]
 
@@ -35,8 +37,13 @@ def study_schema() -> Schema:
     keys = study["properties"]
     for kind, sections in plug_ins.items():
         _define(kind, sections, definitions)
-        del keys[kind]["patternProperties"]
-        keys[kind] |= _mapping(kind, sections, definitions)
+        if kind in keys:
+            del keys[kind]["patternProperties"]
+            keys[kind] |= _mapping(kind, sections, definitions)
+    described = {key: keys["data"][key] for key in ("description", "default")}
+    of_data = [{"$ref": plug_ins["kinds"][IMAGES]}, {"$ref": "#/$defs/kinds"}]
+    keys["data"] = keys["image"] = described | {"anyOf": of_data}
+    study["not"] = {"required": ["data", "image"]}
     keys["detectors"] |= _or_names(keys["detectors"])
     study["required"].remove("detectors")
     return _standard({"$schema": _Generator.schema_dialect, **study, "$defs": definitions})
@@ -45,14 +52,18 @@ def study_schema() -> Schema:
 def _as_pydantic_has_it() -> tuple[Schema, Schema, dict[registry.Kind, dict[str, str]]]:
     """The schema of Study, the definitions of all sections, and where in these that of each plug-in is."""
     names = [(kind, name) for kind in registry.KEYS for name in registry.names(kind)]
-    classes: list[type[Config]] = [Study, *SECTIONS.values(), *(registry.config_class(*each) for each in names)]
+    classes: list[type[Config]] = [Study, *SECTIONS.values(), *(_class(*each) for each in names)]
     found, schema = models_json_schema(
         [(each, "validation") for each in dict.fromkeys(classes)], schema_generator=_Generator
     )
     plug_ins: dict[registry.Kind, dict[str, str]] = {kind: {} for kind in registry.KEYS}
     for kind, name in names:
-        plug_ins[kind][name] = found[registry.config_class(kind, name), "validation"]["$ref"]
+        plug_ins[kind][name] = found[_class(kind, name), "validation"]["$ref"]
     return schema["$defs"].pop("Study"), schema["$defs"], plug_ins
+
+
+def _class(kind: registry.Kind, name: str) -> type[Config]:
+    return registry.config_class(kind, name, images.ImageDatasetConfig if kind == "datasets" else None)
 
 
 def _define(kind: registry.Kind, sections: dict[str, str], definitions: Schema) -> None:
@@ -74,7 +85,7 @@ def _mapping(kind: registry.Kind, sections: dict[str, str], definitions: Schema)
     if kind == "models":
         others = by_name[DEFAULT_MODEL]
     if kind == "datasets":
-        others = {"anyOf": [others, _with("samples_of", f"#/$defs/{SECTIONS[kind].__name__}")]}
+        others = {"anyOf": [others, _with("samples_of", f"#/$defs/{images.ImageDatasetConfig.__name__}")]}
     names = TypeAdapter(Name).json_schema()
     return {"properties": by_name, "propertyNames": names, "additionalProperties": others}
 

@@ -102,22 +102,26 @@ def write_array(path: str | os.PathLike[str], array: np.ndarray) -> None:
     write_bytes(path, buffer.getvalue())
 
 
-def load_split(path: str | os.PathLike[str]) -> np.ndarray:
-    """The images of one split, (N, C, H, W) uint8, mapped from disk and read-only.
+def load_split(path: str | os.PathLike[str], check: Callable[[np.ndarray], None]) -> np.ndarray:
+    """The samples of one split, mapped from disk and read-only.
 
+    check: raises ValueError if an array does not hold samples of the study's kind of data (KindOfData.check).
     Raises StorageError if the file is anything else: truncated, pickled, of another type or shape.
     """
     try:
-        pixels = np.lib.format.open_memmap(path, mode="r")
+        stored = np.lib.format.open_memmap(path, mode="r")
         size = os.path.getsize(path)
     except Exception as error:  # numpy parses the header as Python: a damaged one raises TokenError, SyntaxError, ...
         raise StorageError(f"{path}: cannot be read as npy ({error}); delete it and rerun") from error
-    if pixels.dtype != np.uint8 or pixels.ndim != 4 or size != pixels.offset + pixels.nbytes:
+    if size != stored.offset + stored.nbytes:
         raise StorageError(
-            f"{path}: holds {size:,} bytes of {pixels.dtype} {pixels.shape}, not whole uint8 (N, C, H, W); "
-            "delete it and rerun"
+            f"{path}: holds {size:,} bytes, not whole {stored.dtype} {stored.shape}; delete it and rerun"
         )
-    return pixels
+    try:
+        check(stored)
+    except ValueError as error:
+        raise StorageError(f"{path}: {error}; delete it and rerun") from error
+    return stored
 
 
 def write_json(path: str | os.PathLike[str], value: object) -> None:

@@ -10,17 +10,25 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, Field, SerializeAsAny, ValidationError, model_validator
+from pydantic import (
+    AliasChoices,
+    BaseModel,
+    BeforeValidator,
+    Field,
+    SerializeAsAny,
+    ValidationError,
+    ValidationInfo,
+    model_validator,
+)
+from pydantic.fields import FieldInfo
 
 from immature_ood import registry
 from immature_ood.config import (
     POOLED,
     SAMPLES,
-    SECTIONS,
     Config,
     DatasetConfig,
     DetectorConfig,
-    ImageConfig,
     Kept,
     ModelConfig,
     Name,
@@ -30,6 +38,8 @@ from immature_ood.config import (
     Real,
 )
 from immature_ood.config_file import StudyError, read_config
+from immature_ood.kinds import KindOfData, images
+from immature_ood.registry import SECTIONS
 
 __all__ = [
     "DEFAULT_MODEL",
@@ -52,25 +62,38 @@ DEFAULT_MODEL = "glow"  # of a study that names none, and of a model whose name 
 DETECTORS = ("gradient_norms", "likelihood", "typicality")  # of a study that names none
 
 
+IMAGES = "images"  # the kind of data of a study, source or model that names none
+
+
 def _plug_in(kind: registry.Kind) -> BeforeValidator:
     """A section of a plug-in is read with the plug-in's own Config; only those that a study names are imported.
 
     What names no plug-in is left for Study, which tells it together with other faults.
     """
-    key, common = registry.KEYS[kind], SECTIONS[kind]
+    key = registry.KEYS[kind]
 
-    def read(section: Any) -> Any:
-        if not isinstance(section, Mapping) or not isinstance(section.get(key), str) or section[key] == SAMPLES:
+    def read(section: Any, info: ValidationInfo) -> Any:
+        if not isinstance(section, Mapping) or not isinstance(section.get(key), str):
             return section
+        common = _without_options(kind, type(info.data.get("data", images.Config())))
+        if section[key] == SAMPLES:
+            return common.model_validate(dict(section))
         try:
-            return registry.config_class(kind, section[key]).model_validate(dict(section))
+            return registry.config_class(kind, section[key], common).model_validate(dict(section))
         except registry.PluginError:
             return common.model_validate({field: section[field] for field in common.model_fields if field in section})
 
     return BeforeValidator(read)
 
 
+def _without_options(kind: registry.Kind, data: type[KindOfData]) -> type[Config]:
+    """What the section of a plug-in without a Config is read with: of a data set, what the kind of data offers."""
+    offered: Mapping[str, type[Config]] = {"datasets": data.dataset, "kinds": images.Config}
+    return offered.get(kind, SECTIONS[kind])
+
+
 AnyDataset = Annotated[SerializeAsAny[DatasetConfig], _plug_in("datasets")]
+AnyKind = Annotated[SerializeAsAny[KindOfData], _plug_in("kinds")]
 AnyModel = Annotated[SerializeAsAny[ModelConfig], _plug_in("models")]
 AnyDetector = Annotated[SerializeAsAny[DetectorConfig], _plug_in("detectors")]
 
@@ -145,8 +168,8 @@ class Study(Config):
     """Where this study is one of `audits`: a detector or model of it is compared with that of this name."""
     data_dir: str = "data"
     """Original files lie in this folder: those that you put there, and downloads."""
-    image: ImageConfig = ImageConfig()
-    """All data sets are brought to this shape."""
+    data: AnyKind = Field(default=images.Config(), validation_alias=AliasChoices("data", "image"))
+    """All data sets hold samples of this kind and shape, by default images; the section may also be called image."""
     datasets: Annotated[dict[Name, AnyDataset], Field(min_length=1)]
     """The data sets by name; a set of the name of its source needs no options."""
     id_datasets: list[str] = []
@@ -187,20 +210,37 @@ class Study(Config):
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         faults = [*self._unknown_plug_ins(), *self._unknown_names(), *self._bad_lists()]
-        if not faults:  # these look names up
-            faults = [*self._bad_samples(), *self._bad_sizes(), *self._bad_shapes(), *self._bad_detectors()]
+        faults = faults or [*self._of_other_kinds()]  # which looks names up, as do the next
+        faults = faults or [*self._bad_samples(), *self._bad_sizes(), *self._bad_shapes(), *self._bad_detectors()]
         if faults:
             raise ValueError("\n".join(faults))
         return self
 
+    def _plug_ins(self) -> Iterator[tuple[str, registry.Kind, str]]:
+        """(key path, kind, name or path) of every plug-in that the study names."""
+        yield "data.kind", "kinds", self.data.kind
+        sections: Mapping[registry.Kind, Mapping[str, Config]] = {
+            "datasets": {name: self.datasets[name] for name in self.datasets if self.datasets[name].source != SAMPLES},
+            "models": self.models,
+            "detectors": self.detectors,
+        }
+        for kind, by_name in sections.items():
+            key = registry.KEYS[kind]
+            yield from ((f"{kind}.{name}.{key}", kind, getattr(section, key)) for name, section in by_name.items())
+
     def _unknown_plug_ins(self) -> Iterator[str]:
-        for kind, key in registry.KEYS.items():
-            for name, section in getattr(self, kind).items():
-                try:
-                    if getattr(section, key) != SAMPLES:
-                        registry.load(kind, getattr(section, key))
-                except registry.PluginError as error:
-                    yield f"{kind}.{name}.{key}: {error}"
+        for path, kind, plugin in self._plug_ins():
+            try:
+                registry.load(kind, plugin)
+            except registry.PluginError as error:
+                yield f"{path}: {error}"
+
+    def _of_other_kinds(self) -> Iterator[str]:
+        """Sources and models that are of other kinds of data than the study: KINDS in their files, or images."""
+        for path, kind, plugin in self._plug_ins():
+            known = getattr(registry.load(kind, plugin), "KINDS", (IMAGES,))
+            if kind in ("datasets", "models") and registry.own_name(self.data.kind) not in known:
+                yield f"{path}: {plugin} is for {', '.join(known)}, but data.kind is {self.data.kind}"
 
     def _unknown_names(self) -> list[str]:
         return [
@@ -262,7 +302,7 @@ class Study(Config):
 
     def _bad_shapes(self) -> list[str]:
         return [
-            f"models.{name}.{fault}" for name, model in self.models.items() for fault in model.faults(self.image.shape)
+            f"models.{name}.{fault}" for name, model in self.models.items() for fault in model.faults(self.data.shape)
         ]
 
     def _bad_detectors(self) -> list[str]:
@@ -409,6 +449,9 @@ def _named(config: Any) -> Any:
     if not isinstance(config, Mapping):
         return config
     config = {"models": {"glow": {}}, "detectors": list(DETECTORS), **config}
+    for key in ("data", "image"):
+        if isinstance(config.get(key), Mapping):
+            config[key] = {"kind": IMAGES, **config[key]}
     config["detectors"] = _by_name(config["detectors"])
     for kind, key in registry.KEYS.items():
         if isinstance(config.get(kind), Mapping):
@@ -426,11 +469,14 @@ def _by_name(detectors: Any) -> Any:
 
 
 def _said_twice(config: Any) -> str:
-    """A line if a list of detectors holds two of one name."""
-    detectors = config.get("detectors") if isinstance(config, Mapping) else None
+    """A line if a list of detectors holds two of one name, or the section of the data is there by both its names."""
+    if not isinstance(config, Mapping):
+        return ""
+    detectors = config.get("detectors")
     names = [name for name in detectors if isinstance(name, str)] if isinstance(detectors, list) else []
-    twice = len({*map(registry.own_name, names)}) < len(names)
-    return f"detectors: holds a value twice, got {detectors}" if twice else ""
+    if len({*map(registry.own_name, names)}) < len(names):
+        return f"detectors: holds a value twice, got {detectors}"
+    return "image: is another name of data, which is there; leave one out" if {"data", "image"} <= {*config} else ""
 
 
 def _section_named(kind: registry.Kind, key: str, name: Any, given: Any) -> Any:
@@ -472,16 +518,38 @@ def _fault(model: type[BaseModel], fault: Mapping[str, Any], config: Any) -> lis
 
 def _fields(model: type[BaseModel], path: tuple[int | str, ...], config: Any) -> list[str]:
     """The valid keys of the section of `model` at `path`, of a plug-in's section those of its own Config."""
+    data = _kind_named(config)
     for part in path:
         config = config.get(part) if isinstance(config, Mapping) else None
-        field = model.model_fields.get(str(part))
+        field = _keys(model).get(str(part))
         if field is not None:  # else a name in a mapping such as datasets: its section was reached with the mapping
             model = _section(field.annotation) or model
         for kind, key in registry.KEYS.items():
             named = config.get(key) if isinstance(config, Mapping) else None
-            if model is SECTIONS[kind] and isinstance(named, str) and named != SAMPLES:
-                model = registry.config_class(kind, named)
-    return [*model.model_fields]
+            if model is SECTIONS[kind] and isinstance(named, str):
+                common = _without_options(kind, data)
+                model = common if named == SAMPLES else registry.config_class(kind, named, common)
+    return [*_keys(model)]
+
+
+def _keys(model: type[BaseModel]) -> dict[str, FieldInfo]:
+    """The fields of a section by the keys that they are read from."""
+    spellings = {name: field.validation_alias for name, field in model.model_fields.items()}
+    return {
+        str(key): model.model_fields[name]
+        for name, alias in spellings.items()
+        for key in (alias.choices if isinstance(alias, AliasChoices) else [name])
+    }
+
+
+def _kind_named(config: Any) -> type[KindOfData]:
+    """The kind of data of a config that may be wrong otherwise."""
+    section = config.get("data", config.get("image")) if isinstance(config, Mapping) else None
+    named = section.get("kind", IMAGES) if isinstance(section, Mapping) else IMAGES
+    try:
+        return registry.config_class("kinds", named)  # type: ignore[return-value]
+    except (registry.PluginError, TypeError):
+        return images.Config
 
 
 def _section(annotation: Any) -> type[BaseModel] | None:

@@ -20,11 +20,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from immature_ood.augmentation import augment
 from immature_ood.checkpoints import STATE, WEIGHTS, Run, load_tensors, save_tensors
-from immature_ood.config import AugmentationConfig
 from immature_ood.density import DensityModel, bits_per_dim
-from immature_ood.dequantisation import dequantise, derive_seed, fixed_noise, no_noise, training_noise
+from immature_ood.dequantisation import derive_seed, fixed_noise, training_noise
 from immature_ood.models import make_model
 from immature_ood.progress import progress
 from immature_ood.provenance import CheckpointId, versions
@@ -150,7 +148,7 @@ def train(
                 state.log.append({"epoch": state.epoch, "images_seen": state.images_seen, **row})
                 _save_scratch(file, state)
                 on_epoch(state.log[-1])
-                advance(note=f"{row['fit_bits_per_dim']:.3f} bits/dim")
+                advance(note=f"{row['fit_bits_per_dim']:.3f} {state.run.data.unit}")
         keep(state)
         for state_file in folder.glob("*.safetensors"):  # also those of runs that were given up
             state_file.unlink()
@@ -254,7 +252,7 @@ def _name(device: torch.device) -> str:
 
 def _blank(run: Run, device: torch.device) -> TrainingState:
     generator = torch.Generator().manual_seed(derive_seed("weights", *run.random_key))
-    model = make_model(run.model, run.shape, generator)
+    model = make_model(run.model, run.data.shape, generator)
     model = model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     options = run.training
     optimizer = OPTIMIZERS[options.optimizer](
@@ -263,35 +261,29 @@ def _blank(run: Run, device: torch.device) -> TrainingState:
     return TrainingState(run, model, optimizer)
 
 
-def _prepared(state: TrainingState, images: Tensor, epoch: int, index: int) -> Tensor:
-    """Training images (N, C, H, W) uint8 → x as the model takes it: augmented and dequantised, where the model is."""
+def _prepared(state: TrainingState, stored: Tensor, epoch: int, index: int) -> Tensor:
+    """Training samples (N, *shape) → x as the model takes it: augmented and with noise, where the model is."""
     run = state.run
     key = (*run.random_key, epoch, index)
-    if _changes(run.augmentation) and not run.augmentation.frozen:
-        images = augment(images, run.augmentation, *key)
-    uniform = run.training.dequantisation == "uniform"
-    noise = training_noise(images.shape, *key) if uniform else no_noise(images.shape)
-    return dequantise(images.to(state.device), noise.to(state.device))
-
-
-def _changes(augmentation: AugmentationConfig) -> bool:
-    return bool(augmentation.translation or augmentation.flip)
+    if run.augmentation.changes and not run.augmentation.frozen:
+        stored = run.data.augment(stored, run.augmentation, *key)
+    noise = training_noise(stored.shape, *key).to(state.device) if run.dequantised else None
+    return run.data.to_input(stored.to(state.device), noise)
 
 
 def _frozen(run: Run, pixels: np.ndarray) -> Tensor:
-    """A copy of images (N, C, H, W) uint8, changed once for all epochs if the run augments so."""
-    images = torch.from_numpy(np.array(pixels))
-    if not (run.augmentation.frozen and _changes(run.augmentation)):
-        return images
-    chunks = enumerate(images.split(AUGMENTATION_CHUNK))
-    return torch.cat([augment(chunk, run.augmentation, *run.random_key, place) for place, chunk in chunks])
+    """A copy of samples (N, *shape), changed once for all epochs if the run augments so."""
+    stored = torch.from_numpy(np.array(pixels))
+    if not (run.augmentation.frozen and run.augmentation.changes):
+        return stored
+    chunks = enumerate(stored.split(AUGMENTATION_CHUNK))
+    return torch.cat([run.data.augment(chunk, run.augmentation, *run.random_key, place) for place, chunk in chunks])
 
 
 def _fit_images(run: Run, pixels: np.ndarray) -> Tensor:
-    """Held-out images (N, C, H, W) uint8 → x: never augmented, and with the same noise at every epoch."""
-    uniform = run.training.dequantisation == "uniform"
-    noise = fixed_noise(pixels, run.stands_for or run.id_dataset) if uniform else no_noise(pixels.shape)
-    return dequantise(torch.from_numpy(np.array(pixels)), noise)
+    """Held-out samples (N, *shape) → x: never augmented, and with the same noise at every epoch."""
+    noise = fixed_noise(pixels, run.stands_for or run.id_dataset) if run.dequantised else None
+    return run.data.to_input(torch.from_numpy(np.array(pixels)), noise)
 
 
 def _order(run: Run, epoch: int, images: int) -> Tensor:

@@ -7,14 +7,16 @@ from typing import Annotated
 import numpy as np
 from pydantic import Field
 
-from immature_ood.config import DatasetConfig, ImageConfig, Positive, Real
+from immature_ood.config import Positive, Real
 from immature_ood.datasets import Images, deal
 from immature_ood.datasets._pools import of_images
+from immature_ood.kinds.images import Config as ImageConfig
+from immature_ood.kinds.images import ImageDatasetConfig
 
 PACKAGES = ()
 
 
-class Config(DatasetConfig):
+class Config(ImageDatasetConfig):
     """Stripes."""
 
     pool: Positive = 400

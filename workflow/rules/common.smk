@@ -37,6 +37,7 @@ if workflow.is_main_process:
 
 RESULTS = results_folders(study)[0]
 SHARED = results_folders(study)[-1]  # images and checkpoints
+KIND = registry.file_of("kinds", study.data.kind)  # the file of its kind of data
 
 # For a scheduler; a site that wants another form: see docs/cluster.md.
 GPUS = 1 if study.device == "cuda" else 0
@@ -241,6 +242,7 @@ def detector_sources(script):
 def all_sources():
     """As sources(), of all that the numbers follow from: not of the plots."""
     named = [
+        ("kinds", study.data.kind),
         *(("models", model.architecture) for model in study.models.values()),
         *(("datasets", study.datasets[name].source) for name in study.real_datasets),
         *(("detectors", config.detector) for config in study.detectors.values()),

@@ -33,10 +33,11 @@ rule make_images:
         ),
         data_dir=study.data_dir,
         pictures=lambda wildcards: study.datasets[wildcards.dataset].contents(),
-        image=study.image.model_dump(),
+        data=study.data.model_dump(),
         source=lambda wildcards: sources(
             "make_images.py",
             registry.file_of("datasets", study.datasets[wildcards.dataset].source),
+            KIND,
         ),
     script:
         "../scripts/make_images.py"
@@ -62,6 +63,7 @@ rule sample:
         runtime=120,
     params:
         threads=study.threads,
+        data=study.data.model_dump(),
         images=lambda wildcards: study.datasets[wildcards.samples].train,
         samples=lambda wildcards: study.datasets[
             wildcards.samples
@@ -71,6 +73,7 @@ rule sample:
             registry.file_of(
                 "models", model_of_samples(wildcards.samples).architecture
             ),
+            KIND,
         ),
     script:
         "../scripts/sample.py"

@@ -28,12 +28,14 @@ rule extract:
         runtime=240,
     params:
         threads=study.threads,
+        data=study.data.model_dump(),
         features=study.features.model_dump(),
         datasets=study.real_datasets,
         original=lambda wildcards: study.original(wildcards.id),
         source=lambda wildcards: sources(
             "extract.py",
             registry.file_of("models", study.models[wildcards.model].architecture),
+            KIND,
         ),
     script:
         "../scripts/extract.py"

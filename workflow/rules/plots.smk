@@ -204,7 +204,8 @@ rule plot_samples:
         "../../envs/analysis.yaml"
     params:
         epochs=study.epochs,
-        source=sources("plot_samples.py"),
+        data=study.data.model_dump(),
+        source=sources("plot_samples.py", KIND),
     script:
         "../scripts/plot_samples.py"
 
@@ -228,6 +229,7 @@ rule plot_datasets:
         "../../envs/analysis.yaml"
     params:
         datasets=study.real_datasets,
-        source=sources("plot_datasets.py"),
+        data=study.data.model_dump(),
+        source=sources("plot_datasets.py", KIND),
     script:
         "../scripts/plot_datasets.py"

@@ -222,7 +222,7 @@ rule overlap:
         runtime=60,
     params:
         evaluation=study.evaluation.model_dump(),
-        dimensions=math.prod(study.image.shape),
+        dimensions=study.data.dimensions,
         names={name: study.stands_for(name) for name in study.datasets},
         source=sources("overlap.py"),
     script:

@@ -32,12 +32,13 @@ rule train:
         augmentation=lambda wildcards: study.datasets[
             wildcards.id
         ].augmentation.model_dump(),
-        shape=study.image.shape,
+        data=study.data.model_dump(),
         stands_for=lambda wildcards: study.stands_for(wildcards.id),
         scratch=f"{SHARED}/checkpoints/{RUN}/.scratch",
         source=lambda wildcards: sources(
             "train.py",
             registry.file_of("models", study.models[wildcards.model].architecture),
+            KIND,
         ),
     script:
         "../scripts/train.py"
@@ -69,9 +70,11 @@ rule draw_samples:
     params:
         threads=study.threads,
         number=study.samples,
+        data=study.data.model_dump(),
         source=lambda wildcards: sources(
             "draw_samples.py",
             registry.file_of("models", study.models[wildcards.model].architecture),
+            KIND,
         ),
     script:
         "../scripts/draw_samples.py"

@@ -1,16 +1,17 @@
 """Draws images from a model at each kept epoch, to be looked at: the same latent noise at every epoch."""
 
-from immature_ood import runtime
+from immature_ood import registry, runtime
 from immature_ood.checkpoints import load_model
 from immature_ood.job import job
 from immature_ood.sampling import LOOKS, draw
 from immature_ood.storage import write_array
 
 with job(snakemake.log) as say:
+    data = registry.parse("kinds", snakemake.params.data)
     device = runtime.prepare(snakemake.params.threads, snakemake.resources.device)
     for weights, output in zip(snakemake.input, snakemake.output, strict=True):
         model, checkpoint = load_model(weights)
         name = f"{checkpoint.id_dataset} {checkpoint.model} seed={checkpoint.seed}"
-        drawn = draw(model.to(device), snakemake.params.number, LOOKS, name)
-        write_array(output, drawn.pixels)
-        say(f"epoch {checkpoint.epoch}: {drawn.clipped:.2%} of the pixels clipped")
+        drawn = draw(model.to(device), data, snakemake.params.number, LOOKS, name)
+        write_array(output, drawn.stored)
+        say(f"epoch {checkpoint.epoch}: {drawn.clipped:.2%} of the numbers clipped")

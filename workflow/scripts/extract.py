@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from immature_ood import gradients, runtime
+from immature_ood import gradients, registry, runtime
 from immature_ood.checkpoints import load_model
 from immature_ood.features import save_features
 from immature_ood.job import job
@@ -11,6 +11,7 @@ from immature_ood.storage import load_split, read_json
 from immature_ood.study import FeatureConfig
 
 with job(snakemake.log) as say:
+    data = registry.parse("kinds", snakemake.params.data)
     config = FeatureConfig.model_validate(snakemake.params.features)
     device = runtime.prepare(snakemake.params.threads, snakemake.resources.device, tf32=config.tf32)
     model, checkpoint = load_model(snakemake.input.weights)
@@ -26,7 +27,7 @@ with job(snakemake.log) as say:
     made_from = dict(snakemake.params.items()) | {"pixels": pixels_of}
     with progress(f"features of {checkpoint.id_dataset} epoch {checkpoint.epoch}", len(splits)) as advance:
         for dataset, split, source, output, cap in splits:
-            pixels = load_split(source)[:cap]
+            pixels = load_split(source, data.check)[:cap]
             if len(pixels) < cap:  # the cap was raised since the images were made
                 raise ValueError(
                     f"datasets.{dataset}.{split}: {len(pixels):,} images are left without repeats, but "
@@ -47,5 +48,5 @@ with job(snakemake.log) as say:
             if dataset == original:  # a set of samples has the fit and test images of its original
                 features = [replace(one, dataset=id_dataset) for one in features]
             save_features(output, checkpoint, features, made_from)
-            say(f"{dataset} {split}: {len(pixels)} images, {features[0].bits_per_dim:.4f} bits/dim")
+            say(f"{dataset} {split}: {len(pixels)} {data.samples}, {features[0].bits_per_dim:.4f} {data.unit}")
             advance()

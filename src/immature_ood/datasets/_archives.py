@@ -8,9 +8,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from immature_ood.config import ImageConfig
 from immature_ood.datasets import Pool
 from immature_ood.datasets._pools import Crop, of_files
+from immature_ood.kinds.images import Config as ImageConfig
 from immature_ood.storage import StorageError
 
 __all__ = ["of_tar", "of_zip", "of_zip_members", "readable"]

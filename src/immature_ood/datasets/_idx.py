@@ -8,10 +8,11 @@ from pathlib import Path
 
 import numpy as np
 
-from immature_ood.config import DatasetConfig, ImageConfig
+from immature_ood.config import DatasetConfig
 from immature_ood.datasets import Images, Pool, deal_official
 from immature_ood.datasets._pools import of_arrays
 from immature_ood.downloads import Download, find
+from immature_ood.kinds.images import Config as ImageConfig
 from immature_ood.storage import StorageError
 
 __all__ = ["load_official", "read"]

@@ -13,10 +13,11 @@ from importlib.metadata import distribution
 
 import numpy as np
 
-from immature_ood.config import DatasetConfig, ImageConfig
+from immature_ood.config import DatasetConfig
 from immature_ood.datasets import SPLITS, Images, deal
 from immature_ood.datasets._pixels import opened
 from immature_ood.datasets._pools import of_images
+from immature_ood.kinds.images import Config as ImageConfig
 
 __all__ = [
     "BLOCK",

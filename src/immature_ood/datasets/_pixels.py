@@ -1,18 +1,17 @@
 """The one rule by which pictures of any size and mode become images of a study."""
 
-import io
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import IO, TYPE_CHECKING
 
 import numpy as np
 
-from immature_ood.config import ImageConfig
+from immature_ood.kinds.images import Config as ImageConfig
 
 if TYPE_CHECKING:
     from PIL.Image import Image as Picture
 
-__all__ = ["FORMATS", "fit", "from_array", "opened", "through_jpeg"]
+__all__ = ["FORMATS", "fit", "opened"]
 
 # Bitmaps that Pillow reads itself: others, such as PostScript, start another program. TGA, without a mark, is last.
 FORMATS = ("PNG", "JPEG", "GIF", "BMP", "PPM", "TIFF", "WEBP", "AVIF", "JPEG2000", "PCX", "QOI", "TGA")
@@ -65,26 +64,6 @@ def fit(picture: "Picture", image: ImageConfig) -> tuple[np.ndarray, bool]:
     if resized:
         square = square.resize((image.side, image.side), Image.Resampling[image.resize.upper()])
     return np.asarray(square).reshape(image.side, image.side, image.channels).transpose(2, 0, 1), resized
-
-
-def from_array(pixels: np.ndarray) -> "Picture":
-    """(C, H, W) uint8, C 1 or 3, as a picture."""
-    from PIL import Image
-
-    return Image.fromarray(np.ascontiguousarray(pixels[0] if len(pixels) == 1 else pixels.transpose(1, 2, 0)))
-
-
-def through_jpeg(pixels: np.ndarray, quality: int) -> np.ndarray:
-    """Each image as it is after Pillow has stored it as JPEG of that quality; (N, C, H, W) uint8, before and after."""
-    from PIL import Image
-
-    stored = np.empty_like(pixels)
-    for before, after in zip(pixels, stored, strict=True):
-        file = io.BytesIO()
-        from_array(before).save(file, "JPEG", quality=quality)
-        with Image.open(file, formats=("JPEG",)) as picture:
-            after[:] = np.asarray(picture).reshape(*before.shape[1:], -1).transpose(2, 0, 1)
-    return stored
 
 
 def _in_channels(picture: "Picture", channels: int) -> "Picture":

@@ -5,9 +5,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 
-from immature_ood.config import ImageConfig
 from immature_ood.datasets import Images, Pool
-from immature_ood.datasets._pixels import FORMATS, fit, from_array, opened
+from immature_ood.datasets._pixels import FORMATS, fit, opened
+from immature_ood.kinds.images import Config as ImageConfig
+from immature_ood.kinds.images.pictures import from_array
 from immature_ood.progress import progress
 from immature_ood.storage import StorageError
 

@@ -13,11 +13,11 @@ import numpy as np
 import torch
 from PIL import Image
 
-from immature_ood.config import ImageConfig
 from immature_ood.config_file import StudyError
 from immature_ood.datasets import Images, Pool
 from immature_ood.datasets._pixels import fit
 from immature_ood.datasets.torchvision import classes
+from immature_ood.kinds.images import Config as ImageConfig
 from immature_ood.progress import progress
 from immature_ood.storage import StorageError
 

@@ -20,10 +20,11 @@ from urllib.parse import quote
 
 import numpy as np
 
-from immature_ood.config import DatasetConfig, ImageConfig
 from immature_ood.config_file import StudyError
 from immature_ood.datasets import Images, Pool, deal, deal_official
 from immature_ood.datasets._pools import fit_all
+from immature_ood.kinds.images import Config as ImageConfig
+from immature_ood.kinds.images import ImageDatasetConfig
 from immature_ood.registry import did_you_mean
 from immature_ood.storage import StorageError
 
@@ -80,7 +81,7 @@ class Arrays:
         return f"{file}#{row}{unit}" + ("" if self.names is None else f" name={self.names[row]}")
 
 
-class Config(DatasetConfig):
+class Config(ImageDatasetConfig):
     """Images in a NumPy file."""
 
     source: str = "array"

@@ -9,9 +9,10 @@ Credit: NASA, ESA, the Hubble Ultra Deep Field team; public domain (see skimage.
 
 from pathlib import Path
 
-from immature_ood.config import DatasetConfig, ImageConfig
+from immature_ood.config import DatasetConfig
 from immature_ood.datasets import Images
 from immature_ood.datasets._patches import LARGEST_SIDE, UNITS, is_textured, load_patches
+from immature_ood.kinds.images import Config as ImageConfig
 
 __all__ = ["LARGEST_SIDE", "PACKAGES", "PICTURES", "UNITS", "load"]
 

@@ -9,10 +9,11 @@ Google Drive, where the authors keep the files, often refuses; then they must be
 
 from pathlib import Path
 
-from immature_ood.config import DatasetConfig, ImageConfig
+from immature_ood.config import DatasetConfig
 from immature_ood.datasets import Images, Pool, deal_official
 from immature_ood.datasets._archives import of_zip_members, readable
 from immature_ood.downloads import Download, find
+from immature_ood.kinds.images import Config as ImageConfig
 
 __all__ = ["CROP", "FILES", "OFFICIAL", "PACKAGES", "SHAPE", "load"]
 

@@ -8,11 +8,12 @@ from pathlib import Path
 
 import numpy as np
 
-from immature_ood.config import DatasetConfig, ImageConfig
+from immature_ood.config import DatasetConfig
 from immature_ood.datasets import Images, deal_official
 from immature_ood.datasets._archives import readable
 from immature_ood.datasets._pools import of_arrays
 from immature_ood.downloads import Download, find
+from immature_ood.kinds.images import Config as ImageConfig
 
 __all__ = ["FILES", "OFFICIAL", "PACKAGES", "SHAPE", "load"]
 

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
-from immature_ood.config import DatasetConfig, ImageConfig
+from immature_ood.config import DatasetConfig
 from immature_ood.datasets import Images, deal
 from immature_ood.datasets._pools import of_arrays
+from immature_ood.kinds.images import Config as ImageConfig
 
 __all__ = ["PACKAGES", "load"]
 

@@ -13,10 +13,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
-from immature_ood.config import DatasetConfig, ImageConfig
 from immature_ood.config_file import StudyError
 from immature_ood.datasets import Images, deal
 from immature_ood.datasets._pools import of_files
+from immature_ood.kinds.images import Config as ImageConfig
+from immature_ood.kinds.images import ImageDatasetConfig
 from immature_ood.storage import StorageError
 
 __all__ = ["PACKAGES", "SUFFIXES", "UNITS", "Config", "Contents", "listing", "load", "look"]
@@ -54,7 +55,7 @@ class Contents:
     left_out: Mapping[str, int]
 
 
-class Config(DatasetConfig):
+class Config(ImageDatasetConfig):
     """A folder of pictures."""
 
     source: str = "folder"

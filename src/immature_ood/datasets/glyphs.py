@@ -20,9 +20,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from immature_ood.config import DatasetConfig, ImageConfig
+from immature_ood.config import DatasetConfig
 from immature_ood.datasets import Images, deal
 from immature_ood.datasets._pools import of_images
+from immature_ood.kinds.images import Config as ImageConfig
 
 if TYPE_CHECKING:
     from matplotlib.ft2font import FT2Font

@@ -18,11 +18,12 @@ from typing import IO
 
 import numpy as np
 
-from immature_ood.config import DatasetConfig, ImageConfig
+from immature_ood.config import DatasetConfig
 from immature_ood.datasets import Images, Pool, deal_official
 from immature_ood.datasets._archives import readable
 from immature_ood.datasets._pools import fit_all
 from immature_ood.downloads import Download, find
+from immature_ood.kinds.images import Config as ImageConfig
 
 __all__ = ["FILES", "OFFICIAL", "PACKAGES", "SHAPE", "load"]
 

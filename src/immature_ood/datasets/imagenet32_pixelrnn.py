@@ -7,10 +7,11 @@ you have the files, put them into data_dir/imagenet32_pixelrnn/.
 
 from pathlib import Path
 
-from immature_ood.config import DatasetConfig, ImageConfig
+from immature_ood.config import DatasetConfig
 from immature_ood.datasets import Images, deal_official
 from immature_ood.datasets._archives import of_tar
 from immature_ood.downloads import Download, find
+from immature_ood.kinds.images import Config as ImageConfig
 
 __all__ = ["FILES", "OFFICIAL", "PACKAGES", "SHAPE", "load"]
 

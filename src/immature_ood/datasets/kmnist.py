@@ -5,10 +5,11 @@ They are 28×28, grey, bright on dark.
 
 from pathlib import Path
 
-from immature_ood.config import DatasetConfig, ImageConfig
+from immature_ood.config import DatasetConfig
 from immature_ood.datasets import Images
 from immature_ood.datasets._idx import load_official
 from immature_ood.downloads import Download
+from immature_ood.kinds.images import Config as ImageConfig
 
 __all__ = ["FILES", "OFFICIAL", "PACKAGES", "SHAPE", "load"]
 

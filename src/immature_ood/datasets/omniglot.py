@@ -8,10 +8,11 @@ Each character was drawn by twenty people, and is one unit.
 
 from pathlib import Path
 
-from immature_ood.config import DatasetConfig, ImageConfig
+from immature_ood.config import DatasetConfig
 from immature_ood.datasets import Images, Pool, deal_official
 from immature_ood.datasets._archives import of_zip
 from immature_ood.downloads import Download, find
+from immature_ood.kinds.images import Config as ImageConfig
 
 __all__ = ["FILES", "OFFICIAL", "PACKAGES", "SHAPE", "UNITS", "load"]
 

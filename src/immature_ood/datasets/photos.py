@@ -14,9 +14,10 @@ Middlebury stereo benchmark (Scharstein et al. 2014); the others are free of kno
 
 from pathlib import Path
 
-from immature_ood.config import DatasetConfig, ImageConfig
+from immature_ood.config import DatasetConfig
 from immature_ood.datasets import Images
 from immature_ood.datasets._patches import LARGEST_SIDE, UNITS, is_textured, load_patches
+from immature_ood.kinds.images import Config as ImageConfig
 
 __all__ = ["COLOUR", "LARGEST_SIDE", "PACKAGES", "PHOTOGRAPHS", "UNITS", "load"]
 

@@ -9,9 +9,10 @@ Credit: Mikael Häggström (2014), CC0 (see skimage.data).
 
 from pathlib import Path
 
-from immature_ood.config import DatasetConfig, ImageConfig
+from immature_ood.config import DatasetConfig
 from immature_ood.datasets import Images
 from immature_ood.datasets._patches import LARGEST_SIDE, UNITS, Patch, is_textured, load_patches
+from immature_ood.kinds.images import Config as ImageConfig
 
 __all__ = ["BLACK", "LARGEST_SIDE", "PACKAGES", "PICTURES", "SURROUND", "UNITS", "load"]
 

@@ -19,9 +19,10 @@ from typing import Any
 
 from pydantic import Field
 
-from immature_ood.config import DatasetConfig, ImageConfig
 from immature_ood.config_file import StudyError
 from immature_ood.datasets import Images, deal, deal_official
+from immature_ood.kinds.images import Config as ImageConfig
+from immature_ood.kinds.images import ImageDatasetConfig
 from immature_ood.registry import did_you_mean
 
 __all__ = ["ENVIRONMENT", "EXAMPLE", "PACKAGES", "Class", "Config", "classes", "load"]
@@ -86,7 +87,7 @@ def _arguments(name: str, inside: Mapping[str, ast.ClassDef]) -> dict[str, bool]
     return found
 
 
-class Config(DatasetConfig):
+class Config(ImageDatasetConfig):
     """A data set of torchvision."""
 
     source: str = "torchvision"

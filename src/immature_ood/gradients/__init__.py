@@ -15,12 +15,13 @@ import torch
 from torch import Tensor
 
 from immature_ood.density import DensityModel
-from immature_ood.dequantisation import dequantise, fixed_noise, fresh_noise, no_noise
+from immature_ood.dequantisation import fixed_noise, fresh_noise, no_noise
 from immature_ood.features import Features
 from immature_ood.gradients.closed_form import ClosedForm, Uncovered
 from immature_ood.gradients.generic import Generic
 from immature_ood.gradients.independence import check_independence
 from immature_ood.grouping import Grouping, group
+from immature_ood.kinds.images.tensors import dequantise
 from immature_ood.registry import did_you_mean
 
 __all__ = ["ENGINES", "Engine", "LayerNorms", "extract", "layer_norms", "make_engine"]

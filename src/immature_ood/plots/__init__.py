@@ -2,17 +2,17 @@
 
 from immature_ood.plots.auroc import auroc_by_cost, auroc_by_epoch, headline
 from immature_ood.plots.histograms import score_histograms
-from immature_ood.plots.images import dataset_images, samples
 from immature_ood.plots.layers import layer_heat_map
 from immature_ood.plots.overlap import overlap_and_auroc
 from immature_ood.plots.saving import save
+from immature_ood.plots.strips import dataset_samples, samples
 from immature_ood.plots.training import bits_per_dim_by_epoch
 
 __all__ = [
     "auroc_by_cost",
     "auroc_by_epoch",
     "bits_per_dim_by_epoch",
-    "dataset_images",
+    "dataset_samples",
     "headline",
     "layer_heat_map",
     "overlap_and_auroc",

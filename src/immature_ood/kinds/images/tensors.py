@@ -1,16 +1,35 @@
-"""Random changes of training images: a shift by whole pixels, and left and right exchanged."""
+"""Images and the tensors that a model takes: uniform dequantisation (Theis et al. 2016), and augmentation."""
 
 import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from immature_ood.config import AugmentationConfig
-from immature_ood.dequantisation import derive_seed
+from immature_ood.dequantisation import NOISE_LEVELS, derive_seed
+from immature_ood.kinds.images import ImageAugmentationConfig
 
-__all__ = ["augment"]
+__all__ = ["augment", "dequantise", "quantise"]
 
 
-def augment(images: Tensor, config: AugmentationConfig, *key: object) -> Tensor:
+def dequantise(pixels: Tensor, noise: Tensor | None) -> Tensor:
+    """8-bit pixels and noise in [0, 1) become x = (pixels + noise) / 256 − 0.5, in [−0.5, 0.5).
+
+    Pixels uint8 and 16-bit noise as int32, both (N, C, H, W) → float32. Without noise x is pixels / 256 − 0.5, as in
+    the grey model released with arXiv 2502.00820.
+    """
+    values = pixels.float() if noise is None else pixels.float() + noise.float() / NOISE_LEVELS
+    return values / 256 - 0.5
+
+
+def quantise(x: Tensor) -> tuple[Tensor, int]:
+    """The inverse: x (N, C, H, W) → uint8, and how many of its numbers are outside [−0.5, 0.5).
+
+    These become the nearer end, NaN grey.
+    """
+    pixels = torch.floor((torch.nan_to_num(x) + 0.5) * 256).clamp(0, 255).to(torch.uint8)
+    return pixels, int((~((x >= -0.5) & (x < 0.5))).sum())
+
+
+def augment(images: Tensor, config: ImageAugmentationConfig, *key: object) -> Tensor:
     """A copy of images (N, C, H, W) uint8, each changed by draws of its own, which depend on the key and N alone.
 
     Each is shifted by whole pixels, uniform in ±⌊translation·H⌋ and ±⌊translation·W⌋, and zeros come in; every second
