@@ -58,10 +58,10 @@ def python(tmp_path, wheel):
 
 @cache
 def not_in_the_core():
-    """The modules that the extra `workflow` brings."""
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    names = {Requirement(line).name for line in project["optional-dependencies"]["workflow"]} - CORE
-    return {MODULES.get(name, name) for name in names}
+    """The modules that the extras bring."""
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    names = {Requirement(line).name for lines in extras.values() for line in lines} - CORE
+    return {MODULES.get(name, name).replace("-", "_") for name in names}
 
 
 def run(python, code, folder):
