@@ -185,6 +185,13 @@ def study_of(path, **options):
     return {"name": "s", "epochs": [0], "datasets": datasets}
 
 
+def test_units_that_the_file_has_not_are_named(tmp_path):
+    path = written(tmp_path / "mine.npz", pixels(325, 2, 2))
+    assert plan(study_of(path, unit="image"), here=False).datasets["mine"].unit == "image"
+    with pytest.raises(StudyError, match=r"^datasets\.mine\.unit: there is no array 'unit' in .*mine\.npz; add it, or"):
+        plan(study_of(path, unit="unit"), here=False)
+
+
 def test_a_layout_that_the_images_have_not_is_named(tmp_path):
     path = written(tmp_path / "mine.npy", pixels(12, 8, 8, 3))
     with pytest.raises(StudyError, match=r"\(12, 8, 8, 3\) and layout channels_first, but must"):

@@ -93,7 +93,9 @@ class Config(ImageDatasetConfig):
     def faults(self) -> Iterator[str]:
         """What is wrong with the file; no pixel is read."""
         try:
-            self.look()
+            arrays, _ = self.look()
+            if self.unit == "unit" and arrays.unit is None:
+                yield f"unit: there is no array 'unit' in {self.path}; add it, or leave the key out"
         except StudyError as error:
             yield str(error)
         yield from self.shortages(f"images in {self.path}")
