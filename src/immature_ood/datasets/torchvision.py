@@ -15,9 +15,9 @@ from functools import cache
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from immature_ood.config_file import StudyError
 from immature_ood.datasets import Images, deal, deal_official
@@ -87,17 +87,35 @@ def _arguments(name: str, inside: Mapping[str, ast.ClassDef]) -> dict[str, bool]
     return found
 
 
+def _typed(value: Any) -> Any:
+    """Snakemake's --config gives numbers and words inside sections as strings.
+
+    >>> _typed({"split": "letters", "size": "60", "train": "true", "image_size": ["3", "8", "8"]})
+    {'split': 'letters', 'size': 60, 'train': True, 'image_size': [3, 8, 8]}
+    """
+    if isinstance(value, Mapping):
+        return {key: _typed(each) for key, each in value.items()}
+    if isinstance(value, list):
+        return [_typed(each) for each in value]
+    if not isinstance(value, str):
+        return value
+    return int(value) if value.isdecimal() else {"true": True, "false": False, "null": None}.get(value, value)
+
+
+Options = Annotated[dict[str, Any], BeforeValidator(_typed)]
+
+
 class Config(ImageDatasetConfig):
     """A data set of torchvision."""
 
     source: str = "torchvision"
     dataset: str
     """The name of a class of torchvision.datasets."""
-    options: dict[str, Any] = Field(default={})
+    options: Options = Field(default={})
     """Of the class, for training and test images."""
-    train_options: dict[str, Any] = Field(default={})
+    train_options: Options = Field(default={})
     """As options, for the official training set alone."""
-    test_options: dict[str, Any] = Field(default={})
+    test_options: Options = Field(default={})
     """As options, for the official test set alone."""
 
     def faults(self) -> Iterator[str]:
