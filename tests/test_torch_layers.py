@@ -270,6 +270,11 @@ def with_volume(layer, x):
     return layer(x).flatten(1) + torch.linalg.slogdet(layer.weight).logabsdet
 
 
+def with_another_forward(layer):
+    layer.forward = lambda x: (x @ layer.weight.mT + layer.bias) ** 2
+    return layer
+
+
 def tied(layer, x):
     return layer(tokens(x)) @ layer.weight.mT
 
@@ -286,6 +291,11 @@ REFUSED = {
         "no closed form covers layer.weight",
     ),
     "subclass": (type("Mine", (nn.Linear,), {})(5, 5), plainly, "no closed form covers layer.weight, layer.bias"),
+    "another forward": (
+        with_another_forward(nn.Linear(5, 5)),
+        plainly,
+        "no closed form covers layer.weight, layer.bias",
+    ),
     "parametrised": (
         nn.utils.parametrizations.weight_norm(nn.Linear(5, 5)),
         plainly,

@@ -45,9 +45,12 @@ def uncovered(model: DensityModel) -> list[str]:
 
 
 def form_of(module: nn.Module) -> Form | None:
-    """The closed form of a module, if there is one for its settings and the module has parameters that it is for."""
+    """The closed form of a module, if there is one for its settings and the module has parameters that it is for.
+
+    There is none where the module was given another forward than that of its type.
+    """
     form = FORMS.get(type(module))
-    return form if form and form.holds(module) and form.of(module) else None
+    return form if form and "forward" not in vars(module) and form.holds(module) and form.of(module) else None
 
 
 class ClosedForm:
