@@ -46,7 +46,7 @@ def test_every_name_is_there_for_people_and_for_type_checkers():
     for name in ood.__all__:
         assert getattr(ood, name).__name__ == name
     assert {*ood.__all__} <= {*dir(ood)}
-    (block,) = (node for node in ast.parse(Path(ood.__file__).read_text()).body if isinstance(node, ast.If))
+    block, _ = (node for node in ast.parse(Path(ood.__file__).read_text()).body if isinstance(node, ast.If))
     assert sorted(alias.name for line in block.body for alias in line.names) == ood.__all__
     with pytest.raises(AttributeError, match="no attribute 'extarct'"):
         _ = ood.extarct

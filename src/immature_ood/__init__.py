@@ -39,12 +39,14 @@ HOMES = {
 }
 
 
-def __getattr__(name: str) -> Any:
-    """The name's value, from its module (PEP 562); raises AttributeError if it is none of `__all__`."""
-    for module, names in HOMES.items():
-        if name in names:
-            return getattr(import_module(f"{__name__}.{module}"), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+if not TYPE_CHECKING:  # who would take any name for one
+
+    def __getattr__(name: str) -> Any:
+        """The name's value, from its module (PEP 562); raises AttributeError if it is none of `__all__`."""
+        for module, names in HOMES.items():
+            if name in names:
+                return getattr(import_module(f"{__name__}.{module}"), name)
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
