@@ -22,13 +22,14 @@ endif
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help study-there run audit doctor test test-slow test-slurm check bench
+.PHONY: help study-there run audit doctor test coverage test-slow test-slurm check bench
 
 help:
 	@echo 'make run        the study of config.yaml; another one: make run STUDY=studies/smoke.yaml'
 	@echo 'make audit      what the choices of the released code do (studies/audit*.yaml)'
 	@echo 'make doctor     is all there, and what will the study cost? (STUDY=... as above)'
 	@echo 'make test       the fast tests'
+	@echo 'make coverage   the same, and which lines of the package they run'
 	@echo 'make test-slow  the slow ones: minutes'
 	@echo 'make test-slurm the workflow on a one-node SLURM, which apt installs if it is not there'
 	@echo 'make check      format, lint, types'
@@ -64,10 +65,14 @@ doctor: study-there $(INSTALLED)
 	python -m immature_ood.doctor $(study)
 
 # Small tensors gain nothing from two threads, which wait for one another.
-test test-slow: export OMP_NUM_THREADS = 1
+test coverage test-slow: export OMP_NUM_THREADS = 1
 
 test: $(INSTALLED)
 	pytest --numprocesses $(CORES) --dist loadfile
+
+# Of the processes of pytest; jobs that Snakemake starts are not counted.
+coverage: $(INSTALLED)
+	pytest --numprocesses $(CORES) --dist loadfile --cov --cov-report=term
 
 test-slow: $(INSTALLED)
 	pytest -m slow --numprocesses $(CORES) --dist loadfile

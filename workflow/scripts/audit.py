@@ -1,5 +1,7 @@
 """What each choice of the released code does to AUROC and to the claim."""
 
+from typing import TYPE_CHECKING
+
 import pandas as pd
 
 from immature_ood.audit import audit_rows, audit_summary, audit_text, compared
@@ -8,6 +10,9 @@ from immature_ood.scores import load_scores
 from immature_ood.storage import write_bytes
 from immature_ood.study import EvaluationConfig
 from immature_ood.tables import frame_to_html, write_csv
+
+if TYPE_CHECKING:
+    from scripts._rule import snakemake
 
 with job(snakemake.log):
     config = EvaluationConfig.model_validate(snakemake.params.evaluation)

@@ -1,10 +1,15 @@
 """Draws images from a model at each kept epoch, to be looked at: the same latent noise at every epoch."""
 
+from typing import TYPE_CHECKING
+
 from immature_ood import registry, runtime
 from immature_ood.checkpoints import load_model
 from immature_ood.job import job
 from immature_ood.sampling import LOOKS, draw
 from immature_ood.storage import write_array
+
+if TYPE_CHECKING:
+    from scripts._rule import snakemake
 
 with job(snakemake.log) as say:
     data = registry.parse("kinds", snakemake.params.data)

@@ -1,6 +1,7 @@
 """Extracts the features of one checkpoint on the ID fit set and on every test set."""
 
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from immature_ood import gradients, registry, runtime
 from immature_ood.checkpoints import load_model
@@ -9,6 +10,9 @@ from immature_ood.job import job
 from immature_ood.progress import progress
 from immature_ood.storage import load_split, read_json
 from immature_ood.study import FeatureConfig
+
+if TYPE_CHECKING:
+    from scripts._rule import snakemake
 
 with job(snakemake.log) as say:
     data = registry.parse("kinds", snakemake.params.data)

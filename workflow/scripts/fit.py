@@ -1,12 +1,16 @@
 """Fits every detector that has scores at one place of the study on the ID fit set of the checkpoints that it reads."""
 
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from immature_ood import registry
 from immature_ood.config import POOLED, Place
 from immature_ood.detectors import fit_all, save_fitted
 from immature_ood.features import load_features
 from immature_ood.job import job
+
+if TYPE_CHECKING:
+    from scripts._rule import snakemake
 
 with job(snakemake.log) as say:
     features = dict(map(load_features, snakemake.input))

@@ -1,10 +1,15 @@
 """The claim: AUROC of every epoch against the last one's, with paired intervals and verdicts."""
 
+from typing import TYPE_CHECKING
+
 from immature_ood.evaluation import immature_table
 from immature_ood.job import job
 from immature_ood.scores import load_scores
 from immature_ood.study import EvaluationConfig
 from immature_ood.tables import write_csv
+
+if TYPE_CHECKING:
+    from scripts._rule import snakemake
 
 with job(snakemake.log):
     config = EvaluationConfig.model_validate(snakemake.params.evaluation)

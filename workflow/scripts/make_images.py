@@ -1,9 +1,13 @@
 """Makes the splits of one data set."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from immature_ood import datasets, registry
 from immature_ood.job import job
+
+if TYPE_CHECKING:
+    from scripts._rule import snakemake
 
 with job(snakemake.log):
     data = registry.parse("kinds", snakemake.params.data)

@@ -1,8 +1,13 @@
 """AUROC against the overlap of the log-likelihoods."""
 
+from typing import TYPE_CHECKING
+
 from immature_ood import plots
 from immature_ood.job import job
 from immature_ood.tables import read_table
+
+if TYPE_CHECKING:
+    from scripts._rule import snakemake
 
 with job(snakemake.log):
     given = snakemake.input

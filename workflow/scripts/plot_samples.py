@@ -1,8 +1,13 @@
 """Training images, and images drawn from the model at each kept epoch."""
 
+from typing import TYPE_CHECKING
+
 from immature_ood import plots, registry
 from immature_ood.job import job
 from immature_ood.storage import load_split
+
+if TYPE_CHECKING:
+    from scripts._rule import snakemake
 
 with job(snakemake.log):
     data = registry.parse("kinds", snakemake.params.data)

@@ -1,8 +1,13 @@
 """Histograms of the scores, ID against OOD, epoch by epoch, for each detector and batch size."""
 
+from typing import TYPE_CHECKING
+
 from immature_ood import plots
 from immature_ood.job import job
 from immature_ood.scores import load_scores
+
+if TYPE_CHECKING:
+    from scripts._rule import snakemake
 
 with job(snakemake.log):
     scores = list(map(load_scores, snakemake.input))

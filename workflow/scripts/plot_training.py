@@ -1,8 +1,13 @@
 """Bits per dimension against epoch, of all ID data sets."""
 
+from typing import TYPE_CHECKING
+
 from immature_ood import plots
 from immature_ood.job import job
 from immature_ood.tables import read_table
+
+if TYPE_CHECKING:
+    from scripts._rule import snakemake
 
 with job(snakemake.log):
     log, table = (

@@ -1,6 +1,7 @@
 """Our numbers beside the published ones."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pandas as pd
 
@@ -8,6 +9,9 @@ from immature_ood.job import job
 from immature_ood.published import published_table
 from immature_ood.storage import write_bytes
 from immature_ood.tables import frame_to_html, read_table, write_csv
+
+if TYPE_CHECKING:
+    from scripts._rule import snakemake
 
 with job(snakemake.log):
     auroc = read_table(snakemake.input.auroc)

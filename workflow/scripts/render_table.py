@@ -1,8 +1,13 @@
 """The table of one ID data set in the paper's form, for people."""
 
+from typing import TYPE_CHECKING
+
 from immature_ood.job import job
 from immature_ood.storage import write_bytes
 from immature_ood.tables import paper_tables, read_table, to_html, to_markdown
+
+if TYPE_CHECKING:
+    from scripts._rule import snakemake
 
 with job(snakemake.log):
     tables = paper_tables(read_table(snakemake.input.auroc))

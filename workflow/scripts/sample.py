@@ -1,9 +1,14 @@
 """Draws the training images of a data set from a model."""
 
+from typing import TYPE_CHECKING
+
 from immature_ood import registry, runtime
 from immature_ood.checkpoints import load_model
 from immature_ood.job import job
 from immature_ood.sampling import draw, write_samples
+
+if TYPE_CHECKING:
+    from scripts._rule import snakemake
 
 with job(snakemake.log) as say:
     data = registry.parse("kinds", snakemake.params.data)

@@ -1,5 +1,7 @@
 """What becomes of AUROC when the model is trained on samples of another: of a data set's samples against itself."""
 
+from typing import TYPE_CHECKING
+
 import pandas as pd
 
 from immature_ood.audit import AUDIT_COLUMNS, audit_rows, compared
@@ -7,6 +9,9 @@ from immature_ood.job import job
 from immature_ood.scores import load_scores
 from immature_ood.study import EvaluationConfig
 from immature_ood.tables import write_csv
+
+if TYPE_CHECKING:
+    from scripts._rule import snakemake
 
 with job(snakemake.log):
     config = EvaluationConfig.model_validate(snakemake.params.evaluation)

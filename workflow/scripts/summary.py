@@ -1,5 +1,7 @@
 """All tables in one, and the summary that a run ends with."""
 
+from typing import TYPE_CHECKING
+
 import pandas as pd
 
 from immature_ood.cues import cues, left_out
@@ -8,6 +10,9 @@ from immature_ood.job import job
 from immature_ood.means import means_summary
 from immature_ood.storage import read_json, write_bytes
 from immature_ood.tables import paper_tables, read_table, summary_text, to_html, write_csv
+
+if TYPE_CHECKING:
+    from scripts._rule import snakemake
 
 with job(snakemake.log):
     auroc = pd.concat(map(read_table, snakemake.input.auroc), ignore_index=True)

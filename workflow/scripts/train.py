@@ -3,12 +3,16 @@
 import hashlib
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from immature_ood import registry, runtime, training
 from immature_ood.checkpoints import Run
 from immature_ood.job import job
 from immature_ood.storage import load_split
 from immature_ood.study import TrainingConfig
+
+if TYPE_CHECKING:
+    from scripts._rule import snakemake
 
 with job(snakemake.log) as say:
     options = TrainingConfig.model_validate(snakemake.params.training)
@@ -23,7 +27,7 @@ with job(snakemake.log) as say:
         data=data,
         seed=int(snakemake.wildcards.seed),
         threads=snakemake.params.threads,
-        train_sha256=hashlib.sha256(pixels).hexdigest(),
+        train_sha256=hashlib.sha256(pixels.data).hexdigest(),
         source=snakemake.params.source,
         augmentation=data.augmentation.model_validate(snakemake.params.augmentation),
         stands_for=snakemake.params.stands_for,

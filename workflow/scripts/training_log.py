@@ -1,11 +1,16 @@
 """One table of the training logs of all runs."""
 
+from typing import TYPE_CHECKING
+
 import pandas as pd
 
 from immature_ood.job import job
 from immature_ood.sidecars import read_checkpoint
 from immature_ood.storage import read_json_lines
 from immature_ood.tables import write_csv
+
+if TYPE_CHECKING:
+    from scripts._rule import snakemake
 
 with job(snakemake.log):
     tables = []
