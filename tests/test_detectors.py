@@ -39,8 +39,10 @@ def make_features(groups=200, b=1, seed=0, shift=0.0, split="fit", layers=LAYERS
     return Features(
         dataset="digits",
         split=split,
-        log_norms=norms.astype(np.float32),
-        log_prob=generator.normal(-900 - 30 * shift, 20, groups),
+        statistics={
+            "log_norms": norms.astype(np.float32),
+            "log_prob": generator.normal(-900 - 30 * shift, 20, groups),
+        },
         images=np.arange(groups * b).reshape(groups, b),
         layers=layers,
         dimensions=784,
@@ -48,10 +50,14 @@ def make_features(groups=200, b=1, seed=0, shift=0.0, split="fit", layers=LAYERS
     )
 
 
+def having(features, **statistics):
+    return replace(features, statistics={**features.statistics, **statistics})
+
+
 def with_column(features, layer, values):
     norms = features.log_norms.copy()
     norms[:, features.layers.index(layer)] = values
-    return replace(features, log_norms=norms)
+    return having(features, log_norms=norms)
 
 
 @every_detector
@@ -76,7 +82,7 @@ def test_shifted_data_scores_higher(name):
 def test_a_group_is_scored_on_its_own(name):
     test = make_features(seed=1, split="test")
     detector = fitted_to(name, make_features())
-    few = replace(test, log_norms=test.log_norms[7:9], log_prob=test.log_prob[7:9], images=test.images[7:9])
+    few = replace(test, statistics={name: each[7:9] for name, each in test.statistics.items()}, images=test.images[7:9])
     np.testing.assert_array_equal(detector.score(few), detector.score(test)[7:9])
 
 
@@ -155,7 +161,7 @@ def test_a_dead_layer_is_left_out_and_named(dead_values):
 def without_layer(features, layer):
     kept = [place for place, name in enumerate(features.layers) if name != layer]
     layers = tuple(features.layers[place] for place in kept)
-    return replace(features, log_norms=features.log_norms[:, kept], layers=layers)
+    return replace(having(features, log_norms=features.log_norms[:, kept]), layers=layers)
 
 
 def test_the_least_variation_of_float32_keeps_a_layer_alive():
@@ -168,7 +174,7 @@ def test_the_least_variation_of_float32_keeps_a_layer_alive():
 
 def test_no_live_layer_is_an_error():
     with pytest.raises(ValueError, match="digits/fit: none of the 3 layers"):
-        fitted_to("gradient_norms", replace(make_features(), log_norms=np.zeros((200, 3), dtype=np.float32)))
+        fitted_to("gradient_norms", having(make_features(), log_norms=np.zeros((200, 3), dtype=np.float32)))
 
 
 def test_a_zero_gradient_in_a_live_layer_is_outside_the_support():
@@ -201,20 +207,20 @@ def test_other_layers_are_refused(layers, message):
 def test_likelihood_is_the_negative_log_probability():
     test = make_features(split="test")
     np.testing.assert_array_equal(fitted_to("likelihood", make_features()).score(test), -test.log_prob)
-    impossible = replace(test, log_prob=np.full(200, -np.inf))
+    impossible = having(test, log_prob=np.full(200, -np.inf))
     assert (fitted_to("likelihood", make_features()).score(impossible) == np.inf).all()
 
 
 def test_typicality_suspects_likelihoods_too_high_as_much_as_too_low():
     fit = make_features()
     centre = fit.log_prob.mean()
-    test = replace(make_features(3), log_prob=centre + np.array([-50.0, 0.0, 50.0]))
+    test = having(make_features(3), log_prob=centre + np.array([-50.0, 0.0, 50.0]))
     np.testing.assert_allclose(fitted_to("typicality", fit).score(test), [50, 0, 50], atol=1e-9)
 
 
 def test_typicality_needs_a_finite_mean():
     with pytest.raises(ValueError, match="mean log-likelihood of digits/fit is -inf"):
-        fitted_to("typicality", replace(make_features(2), log_prob=np.array([-np.inf, -900.0])))
+        fitted_to("typicality", having(make_features(2), log_prob=np.array([-np.inf, -900.0])))
 
 
 def test_epsilon_is_added_to_squared_norms_and_variances():

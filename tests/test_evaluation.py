@@ -255,9 +255,8 @@ def make_features(dataset, shift=0.0, b=1, split="test", groups=40):
     norms = generator.normal([0.0, 0.0, shift], size=(groups, 3)).astype(np.float32)
     norms[:, 1] = -np.inf
     layers = ("weight", "bias", "prior")
-    return Features(
-        dataset, split, norms, np.zeros(groups), np.arange(groups * b).reshape(-1, b), layers, 784, np.arange(groups)
-    )
+    statistics = {"log_norms": norms, "log_prob": np.zeros(groups)}
+    return Features(dataset, split, statistics, np.arange(groups * b).reshape(-1, b), layers, 784, np.arange(groups))
 
 
 def test_layer_auroc_table():

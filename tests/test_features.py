@@ -16,7 +16,13 @@ def make(b, groups=4):
     norms[0, 0] = -np.inf
     images = np.arange(groups * b).reshape(groups, b)
     return Features(
-        "photos", "test", norms, generator.normal(-900, 5, groups), images, ("a", "b"), 784, np.arange(groups) // 2
+        "photos",
+        "test",
+        {"log_norms": norms, "log_prob": generator.normal(-900, 5, groups)},
+        images,
+        ("a", "b"),
+        784,
+        np.arange(groups) // 2,
     )
 
 

@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 import test_training
 import torch
+from test_extraction import extract
 
 from immature_ood import runtime, training
 from immature_ood.checkpoints import load_model
-from immature_ood.gradients import extract, layer_norms
+from immature_ood.gradients import layer_norms
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="torch sees no GPU")
 

@@ -1,11 +1,7 @@
 """Gradient norms: every engine against a plain loop of backward passes, and what `extract` promises."""
 
 import math
-import subprocess
-import sys
-from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -13,7 +9,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from immature_ood.density import DensityModel
-from immature_ood.gradients import ENGINES, extract, layer_norms, make_engine
+from immature_ood.gradients import ENGINES, layer_norms, make_engine
 from immature_ood.gradients.closed_form import ClosedForm, Uncovered
 from immature_ood.gradients.generic import Generic
 from immature_ood.gradients.norms import Outer, squared_norms
@@ -137,7 +133,7 @@ def test_norms_are_those_of_the_loop(engine, blocks, steps, hidden, channels, he
     norms = layer_norms(model, x, [1, 2, 5], engine, objective)
     for b in (1, 2, 5):
         torch.testing.assert_close(norms[b].squared, loop(model, x, b, objective), rtol=1e-9, atol=1e-24)
-        torch.testing.assert_close(norms[b].log_prob, model.log_prob(x).reshape(-1, b).mean(dim=1))
+        torch.testing.assert_close(norms[b].statistics["log_prob"], model.log_prob(x).reshape(-1, b))
 
 
 @pytest.mark.parametrize("engine", ENGINES)
@@ -155,7 +151,7 @@ def test_norms_of_tied_weights_are_those_of_the_loop(engine, steps, hidden_layer
     norms = layer_norms(model, x, [1, 2, 5], engine, objective)
     for b in (1, 2, 5):
         torch.testing.assert_close(norms[b].squared, loop(model, x, b, objective), rtol=1e-9, atol=1e-24)
-        torch.testing.assert_close(norms[b].log_prob, model.log_prob(x).reshape(-1, b).mean(dim=1))
+        torch.testing.assert_close(norms[b].statistics["log_prob"], model.log_prob(x).reshape(-1, b))
 
 
 @pytest.mark.parametrize("kind", [Twice, Linears])
@@ -253,7 +249,7 @@ def test_it_works_where_gradients_are_off(engine):
         norms = layer_norms(model, x, [1], engine)[1]
     torch.testing.assert_close(norms.squared, loop(model, x, 1), rtol=1e-9, atol=0)
     assert not norms.squared.requires_grad
-    assert not norms.log_prob.requires_grad
+    assert not norms.statistics["log_prob"].requires_grad
 
 
 def test_the_engine_follows_from_the_model():
@@ -300,77 +296,6 @@ def test_groups_that_do_not_fill_are_refused():
         layer_norms(glow(), images(10), [1, 4])
 
 
-@pytest.mark.parametrize("engine", ENGINES)
-def test_extract_is_the_same_for_any_chunk_but_for_rounding(engine):
-    model = glow(dtype=torch.float32)
-    pixels = np.random.default_rng(0).integers(0, 256, (53, *SHAPE), dtype=np.uint8)
-    whole = extract(model, pixels, "noise", "test", [1, 5], 50, engine=engine)
-    for chunk in (5, 10):
-        for one, other in zip(
-            extract(model, pixels, "noise", "test", [1, 5], chunk, engine=engine), whole, strict=True
-        ):
-            np.testing.assert_allclose(one.log_norms, other.log_norms, rtol=0, atol=ROUNDING)
-            np.testing.assert_allclose(one.log_prob, other.log_prob, rtol=1e-6)
-
-
-def test_the_noise_of_scoring_is_chosen():
-    """Fixed noise is alike at every checkpoint, fresh noise another at each; neither depends on the chunk."""
-    model = glow(dtype=torch.float32)
-    pixels = np.random.default_rng(0).integers(0, 256, (6, *SHAPE), dtype=np.uint8)
-
-    def log_prob(noise, key=(), chunk=6):
-        (features,) = extract(model, pixels, "noise", "test", [1], chunk, noise=noise, noise_key=key)
-        return features.log_prob
-
-    assert np.array_equal(log_prob("fixed", (1,)), log_prob("fixed", (2,)))
-    assert (log_prob("fresh", (1,)) != log_prob("fresh", (2,))).all()
-    np.testing.assert_allclose(log_prob("fresh", (1,), chunk=2), log_prob("fresh", (1,)), rtol=1e-6)
-    with torch.no_grad():
-        expected = model.log_prob(torch.from_numpy(pixels).float() / 256 - 0.5)
-    np.testing.assert_allclose(log_prob("none"), expected, rtol=1e-6)
-
-
-def test_extract_names_layers_and_images():
-    model, done = glow(perturbation=0, dtype=torch.float32), []
-    pixels = np.random.default_rng(0).integers(0, 256, (17, *SHAPE), dtype=np.uint8)
-    features = {f.batch_size: f for f in extract(model, pixels, "noise", "fit", [1, 5], 10, done.append)}
-    assert done == [10, 5, 2]
-    for b, used in ((1, 17), (5, 15)):  # what fills no group of 5 is used alone
-        assert features[b].images.ravel().tolist() == [*range(used)]
-        assert features[b].units.tolist() == [*range(used // b)]
-    for b, one in features.items():
-        assert (one.dataset, one.split, one.dimensions) == ("noise", "fit", math.prod(SHAPE))
-        assert one.layers == tuple(name for name, _ in model.layers())
-        assert one.log_norms.shape == (17 // b, len(one.layers))
-        assert one.log_norms.dtype == np.float32
-        dead = one.log_norms[:, one.layers.index("top.weight")]
-        assert np.isneginf(dead).all()
-        assert np.isfinite(one.log_norms[:, one.layers.index("top.bias")]).all()
-    np.testing.assert_allclose(features[1].log_prob[:15].reshape(-1, 5).mean(axis=1), features[5].log_prob, rtol=1e-6)
-
-
-@pytest.mark.parametrize("noise", ["fixed", "fresh"])
-def test_groups_are_of_different_units_and_images_keep_their_noise(noise):
-    model = glow(dtype=torch.float32)
-    pixels = np.random.default_rng(0).integers(0, 256, (12, *SHAPE), dtype=np.uint8)
-    units = [0, 0, 0, 1, 1, 2, 3, 3, 2, 2, 1, 4]
-    alone, pairs = extract(model, pixels, "noise", "test", [1, 2], 4, noise=noise, units=units)
-    (plain,) = extract(model, pixels, "noise", "test", [1], noise=noise)
-    np.testing.assert_array_equal(alone.images, plain.images)
-    np.testing.assert_allclose(alone.log_prob, plain.log_prob, rtol=1e-6)
-    np.testing.assert_allclose(alone.log_norms, plain.log_norms, rtol=0, atol=ROUNDING)
-    assert alone.units.tolist() == units  # they are numbered by size already
-    assert pairs.images.tolist() == [[0, 3], [1, 4], [2, 10], [5, 6], [8, 7]]
-    assert pairs.units.tolist() == [0, 0, 0, 1, 1]
-    np.testing.assert_allclose(pairs.log_prob, plain.log_prob[pairs.images].mean(axis=1), rtol=1e-6)
-
-
-def test_images_of_too_few_units_are_refused():
-    pixels = np.zeros((20, *SHAPE), np.uint8)
-    with pytest.raises(ValueError, match=r"photos, fit: 20 images of 4 units make no group of 5 .* another unit"):
-        extract(glow(), pixels, "photos", "fit", [1, 5], units=[0, 1, 2, 3] * 5)
-
-
 @pytest.mark.parametrize("model", [glow(), tied_flow()], ids=["glow", "tied flow"])
 def test_nothing_but_norms_is_kept(model):
     """All that outlives a pass is images × layers numbers, whatever the engine was given."""
@@ -384,82 +309,10 @@ def test_nothing_but_norms_is_kept(model):
     assert sum(tensor.numel() for tensor in tensors) == 4 * layers
 
 
-@pytest.mark.parametrize(
-    ("engine", "sizes", "fit", "expected"),
-    [
-        ("closed-form", [1, 5], 1, [100, 5]),  # holds none
-        ("closed-form", [2, 7], 1, [98]),  # 7 images do not fill a group of each size
-        ("generic", [1, 5], 1000, [100, 5]),
-        ("generic", [1, 5], 17, [15] * 7),
-        ("generic", [1, 5], 0, [5] * 21),  # never less than one group
-    ],
-)
-def test_by_default_as_many_images_are_worked_on_as_memory_allows(monkeypatch, engine, sizes, fit, expected):
-    """fit: of how many images the gradients fit into the memory."""
-    model, done = glow(blocks=1, steps=1, hidden=1, shape=(1, 2, 2), dtype=torch.float32), []
-    memory = fit * sum(parameter.nbytes for _, parameter in model.layers())
-    monkeypatch.setattr("immature_ood.gradients.CPU_MEMORY", memory)
-    extract(model, np.zeros((105, 1, 2, 2), np.uint8), "noise", "test", sizes, on_chunk=done.append, engine=engine)
-    assert done == expected
-
-
-@pytest.mark.parametrize("fits", [7, 2])
-def test_a_chunk_that_does_not_fit_is_halved(monkeypatch, fits):
-    """An engine that runs out of memory above some number of images stands for a small device."""
-    model, pixels = glow(dtype=torch.float32), np.random.default_rng(0).integers(0, 256, (12, *SHAPE), dtype=np.uint8)
-    whole = extract(model, pixels, "digits", "test", [1, 2], chunk=12)
-    sizes = []
-    call = ClosedForm.__call__
-
-    def small(self, x, batch_sizes):
-        sizes.append(len(x))
-        if len(x) > fits:
-            raise torch.OutOfMemoryError("no memory")
-        return call(self, x, batch_sizes)
-
-    monkeypatch.setattr(ClosedForm, "__call__", small)
-    done = []
-    halved = extract(model, pixels, "digits", "test", [1, 2], chunk=12, on_chunk=done.append)
-    assert sum(done) == 12
-    assert max(done) <= fits
-    assert all(size % 2 == 0 for size in sizes)
-    for expected, found in zip(whole, halved, strict=True):
-        np.testing.assert_allclose(found.log_norms, expected.log_norms, rtol=1e-4, atol=1e-4)
-    monkeypatch.setattr(
-        ClosedForm, "__call__", lambda self, x, b: (_ for _ in ()).throw(torch.OutOfMemoryError("none"))
-    )
-    with pytest.raises(torch.OutOfMemoryError):
-        extract(model, pixels, "digits", "test", [1, 2], chunk=12)
-
-
 def test_an_objective_that_a_model_has_not_is_refused():
-    with pytest.raises(ValueError, match=r"Affine has no latent; take features\.objective: log_prob"):
+    with pytest.raises(ValueError, match=r"Affine has no objective 'sum_z'; valid names: log_prob"):
         layer_norms(Affine((1, 2, 2)), images(2, (1, 2, 2)), [1], objective="sum_z")
+    with pytest.raises(ValueError, match=r"Glow has no objective 'logprob'; did you mean 'log_prob'\?"):
+        layer_norms(glow(), images(2), [1], objective="logprob")
     with pytest.raises(ValueError, match="Affine has no networks apart"), Affine((1, 2, 2)).networks_in(torch.bfloat16):
         pass
-
-
-@pytest.mark.slow
-def test_ten_thousand_images_stream_through_at_constant_memory():
-    """Beyond the features themselves, twenty times the images take no more memory."""
-    code = """
-from pathlib import Path
-import numpy as np
-from immature_ood import gradients, runtime
-runtime.prepare(1, keep_memory=False)
-from test_gradients import glow
-import torch
-model = glow(hidden=16, dtype=torch.float32)
-for number in (500, 10_000):
-    pixels = np.random.default_rng(0).integers(0, 256, (number, *model.shape), dtype=np.uint8)
-    gradients.extract(model, pixels, "noise", "test", [1, 5])
-    lines = Path("/proc/self/status").read_text().splitlines()
-    print(int(next(line for line in lines if line.startswith("VmHWM")).split()[1]) / 1024)
-"""
-    command = [sys.executable, "-c", code]
-    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=Path(__file__).parent)
-    few, many = map(float, done.stdout.split())
-    layers = sum(1 for _ in glow().layers())
-    features = 10_000 * 1.2 * (layers * 28 + 192) / 2**20  # of each number: the parts, joined, double, its log, single
-    assert many - few < features + 5
-    print(f"{few:.0f} MiB for 500 images, {many:.0f} MiB for 10,000")

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,11 +15,10 @@ from torch.func import functional_call, grad, jacrev, vmap
 from immature_ood import registry
 from immature_ood.checkpoints import WEIGHTS, Run, load_model, save_tensors
 from immature_ood.config import ModelConfig
-from immature_ood.density import bits_per_dim
+from immature_ood.density import Flow, bits_per_dim
 from immature_ood.kinds.images import Config as ImageConfig
 from immature_ood.models import make_model
 from immature_ood.models._glow import ActNorm, Glow, InvertibleConv, squeeze, unsqueeze
-from immature_ood.models._tied_flow import TiedFlow
 from immature_ood.models.glow import Config as GlowConfig
 from immature_ood.models.tied_flow import Config as TiedFlowConfig
 from immature_ood.study import TrainingConfig
@@ -29,7 +29,7 @@ class Case:
     """A small model of one architecture."""
 
     config: ModelConfig
-    shape: tuple[int, int, int]
+    shape: tuple[int, ...]
 
     def make(self, seed=0, perturbation=0.03, dtype=torch.float64):
         """The model, initialised on noise, its weights moved so that nothing is zero any more."""
@@ -45,7 +45,7 @@ class Case:
     @property
     def dtype(self):
         """In which the architecture trains."""
-        return {"glow": torch.float32, "tied_flow": torch.float64}[self.config.architecture]
+        return next(make_model(self.config, self.shape, torch.Generator()).parameters()).dtype
 
 
 def images(number, shape, seed=0, dtype=torch.float64):
@@ -54,68 +54,126 @@ def images(number, shape, seed=0, dtype=torch.float64):
     return torch.rand(number, *shape, generator=generator, dtype=torch.float64).to(dtype) - 0.5
 
 
-CASES = {
-    "glow, grey": Case(GlowConfig(blocks=2, steps=2, hidden_channels=6), (1, 8, 8)),
-    "glow, RGB": Case(GlowConfig(blocks=2, steps=1, hidden_channels=5), (3, 4, 4)),
-    "glow, one block, oblong": Case(GlowConfig(blocks=1, steps=2, hidden_channels=4), (1, 6, 2)),
-    "tied flow, grey": Case(TiedFlowConfig(steps=4, hidden_layers=2, hidden_features=9), (1, 4, 4)),
-    "tied flow, grey, pixels / 255": Case(
-        TiedFlowConfig(steps=2, hidden_layers=1, hidden_features=9, unit_range=True), (1, 4, 4)
-    ),
-    "tied flow, RGB, oblong": Case(TiedFlowConfig(steps=3, hidden_layers=1, hidden_features=7), (3, 3, 2)),
-}
-GLOWS = {name: case for name, case in CASES.items() if isinstance(case.config, GlowConfig)}
-# Parameters whose gradient is zero for every image, by construction: the top prior is a convolution of zeros.
-DEAD = {"glow": {"top.weight"}, "tied_flow": set()}
+def cases():
+    """The examples that each model gives of itself, of the package and of tests, by what they are."""
+    for name in [*registry.names("models"), str(Path(__file__).with_name("plugins") / "tiny_vae.py")]:
+        for config, shape in registry.config_class("models", name).examples():
+            case = Case(config.model_copy(update={"architecture": name}), shape)
+            options = config.model_dump(exclude={"architecture"}).values()
+            yield f"{registry.own_name(name)}, {'x'.join(map(str, shape))}, {' '.join(map(str, options))}", case
+
+
+CASES = dict(cases())
+FLOWS = {name: case for name, case in CASES.items() if isinstance(case.make(), Flow)}
+GLOWS = {name: case for name, case in CASES.items() if case.config.architecture == "glow"}
 
 every_model = pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())
+every_flow = pytest.mark.parametrize("case", FLOWS.values(), ids=FLOWS.keys())
 every_glow = pytest.mark.parametrize("case", GLOWS.values(), ids=GLOWS.keys())
 
 
-def test_there_is_a_case_of_every_model():
-    assert {case.config.architecture for case in CASES.values()} == {*registry.names("models")}
+def test_there_is_an_example_of_every_model():
+    assert {case.config.architecture for case in CASES.values()} > {*registry.names("models")}
+
+
+def noise_for(model, number, seed=0):
+    """The model's own noise, None if it needs none."""
+    if model.noise_shape is None:
+        return None
+    generator = torch.Generator().manual_seed(2000 + seed)
+    noise = torch.randn(number, *model.noise_shape, generator=generator, dtype=torch.float64)
+    return noise.to(next(model.parameters()))
+
+
+def trained(model, x, noise=None):
+    """The values of the objective that the model is trained by."""
+    return model.objective(model.trained_by)(model, x, noise).value
+
+
+def part(noise, place):
+    return None if noise is None else noise[place : place + 1]
 
 
 @every_model
-def test_log_prob_treats_images_one_by_one_and_leaves_them_alone(case):
+def test_the_config_says_what_objectives_there_are_and_what_they_give(case):
+    model, x = case.make(), images(2, case.shape)
+    assert model.objectives().keys() == case.config.objectives().keys()
+    assert model.trained_by in case.config.objectives()
+    for name, statistics in case.config.objectives().items():
+        assert model.objective(name).name == name
+        value, given = model.objective(name)(model, x, noise_for(model, 2))
+        assert value.shape == (2,)
+        assert (*given,) == statistics
+        assert all(len(each) == 2 for each in given.values())
+
+
+@every_model
+def test_an_objective_treats_samples_one_by_one_and_leaves_them_alone(case):
     model, x = case.make(), images(5, case.shape)
-    before = x.clone()
-    together = model.log_prob(x)
-    assert together.shape == (5,)
-    assert torch.equal(x, before)
-    assert torch.equal(model.log_prob(x), together)  # no hidden randomness
-    alone = torch.cat([model.log_prob(image[None]) for image in x])
-    torch.testing.assert_close(alone, together, rtol=1e-12, atol=1e-10)
+    noise, before = noise_for(model, 5), x.clone()
+    for objective in model.objectives().values():
+        together = objective(model, x, noise)
+        again = objective(model, x, noise)
+        alone = [objective(model, image[None], part(noise, place)) for place, image in enumerate(x)]
+        assert torch.equal(x, before)
+        assert torch.equal(again.value, together.value)  # no hidden randomness
+        torch.testing.assert_close(torch.cat([one.value for one in alone]), together.value, rtol=1e-12, atol=1e-10)
+        for name, statistic in together.statistics.items():
+            ones = torch.cat([one.statistics[name] for one in alone])
+            torch.testing.assert_close(ones, statistic, rtol=1e-12, atol=1e-10)
+
+
+@every_model
+def test_noise_is_given_as_the_model_needs_it(case):
+    model, x = case.make(), images(2, case.shape)
+    needed = noise_for(model, 2)
+    for wrong in [torch.zeros(2, 9)] if needed is None else [None, needed[:, 1:]]:
+        with pytest.raises(ValueError, match="needs noise of the shape"):
+            trained(model, x, wrong)
+
+
+@every_model
+def test_the_density_is_known_or_said_not_to_be(case):
+    model, x = case.make(), images(2, case.shape)
+    if "log_prob" in model.objectives():
+        evaluated = model.objective("log_prob")(model, x, noise_for(model, 2))
+        assert torch.equal(evaluated.value, model.log_prob(x))
+        assert torch.equal(evaluated.statistics["log_prob"], evaluated.value)
+    else:
+        with pytest.raises(NotImplementedError, match=rf"no log_prob, only {', '.join(model.objectives())}"):
+            model.log_prob(x)
 
 
 @every_model
 def test_gradients_by_vmap_equal_those_of_a_loop(case):
     model, x = case.make(), images(3, case.shape)
-    parameters = {name: parameter.detach() for name, parameter in model.layers()}
+    noise, objective = noise_for(model, 3), model.objective(model.trained_by)
+    parameters = {f"model.{name}": parameter.detach() for name, parameter in model.layers()}
 
-    class LogProb(torch.nn.Module):
+    class Value(torch.nn.Module):
         def __init__(self):
             super().__init__()
             self.model = model
 
-        def forward(self, image):
-            return self.model.log_prob(image[None])[0]
+        def forward(self, image, own):
+            return objective(self.model, image[None], None if own is None else own[None]).value[0]
 
-    named = {f"model.{name}": parameter for name, parameter in parameters.items()}
-    by_vmap = vmap(grad(lambda p, image: functional_call(LogProb(), p, (image,))), in_dims=(None, 0))(named, x)
+    of_one = grad(lambda p, *inputs: functional_call(Value(), p, inputs))
+    by_vmap = vmap(of_one, in_dims=(None, 0, None if noise is None else 0))(parameters, x, noise)
     for place, image in enumerate(x):
-        loop = torch.autograd.grad(model.log_prob(image[None]).sum(), [p for _, p in model.layers()])
+        value = trained(model, image[None], part(noise, place))
+        loop = torch.autograd.grad(value.sum(), [p for _, p in model.layers()])
         for (name, _), expected in zip(model.layers(), loop, strict=True):
             torch.testing.assert_close(by_vmap[f"model.{name}"][place], expected, rtol=1e-10, atol=1e-10)
 
 
 @every_model
-def test_every_parameter_gets_a_gradient(case):
+def test_every_parameter_gets_a_gradient_but_those_that_the_model_calls_dead(case):
     model = case.make()
-    model.log_prob(images(4, case.shape)).sum().backward()
+    trained(model, images(4, case.shape), noise_for(model, 4)).sum().backward()
     gradients = {name: parameter.grad for name, parameter in model.layers()}
     assert all(gradient is not None and torch.isfinite(gradient).all() for gradient in gradients.values())
-    assert {name for name, gradient in gradients.items() if not gradient.any()} == DEAD[case.config.architecture]
+    assert {name for name, gradient in gradients.items() if not gradient.any()} == model.dead_layers
 
 
 @every_model
@@ -127,9 +185,10 @@ def test_layers_are_all_parameters_in_a_fixed_order(case):
 
 @every_model
 def test_float32_is_close_to_float64(case):
-    x = images(4, case.shape)
-    exact = case.make().log_prob(x)
-    torch.testing.assert_close(case.make(dtype=torch.float32).log_prob(x.float()).double(), exact, rtol=1e-4, atol=1e-2)
+    x, exact, single = images(4, case.shape), case.make(), case.make(dtype=torch.float32)
+    expected = trained(exact, x, noise_for(exact, 4))
+    found = trained(single, x.float(), noise_for(single, 4))
+    torch.testing.assert_close(found.double(), expected, rtol=1e-4, atol=1e-2)
 
 
 @every_glow
@@ -157,7 +216,7 @@ def test_samples_are_finite_and_depend_on_the_generator_alone(case):
 
 
 @every_model
-def test_saved_weights_load_to_the_same_log_prob_and_the_same_bytes(case, tmp_path):
+def test_saved_weights_load_to_the_same_values_and_the_same_bytes(case, tmp_path):
     data = ImageConfig(channels=case.shape[0], side=case.shape[1])
     model = replace(case, shape=data.shape).make(dtype=case.dtype)
     run = Run("digits", "name", case.config, TrainingConfig(), data, 0, 1, "hash", {})
@@ -165,86 +224,54 @@ def test_saved_weights_load_to_the_same_log_prob_and_the_same_bytes(case, tmp_pa
     save_tensors(tmp_path / "first.safetensors", WEIGHTS, model.state_dict(), run, metadata)
     loaded, checkpoint = load_model(tmp_path / "first.safetensors")
     assert checkpoint == run.checkpoint(3, 99)
-    x = images(3, data.shape, dtype=torch.float32)
-    assert torch.equal(loaded.log_prob(x), model.eval().log_prob(x))
+    x, noise = images(3, data.shape, dtype=torch.float32), noise_for(model, 3)
+    assert torch.equal(trained(loaded, x, noise), trained(model.eval(), x, noise))
     save_tensors(tmp_path / "second.safetensors", WEIGHTS, loaded.state_dict(), run, metadata)
     assert (tmp_path / "first.safetensors").read_bytes() == (tmp_path / "second.safetensors").read_bytes()
 
 
-def encode(model, x):
-    """x → the last latent z, standardised by its prior, and the standardised latents that each split took out."""
-    if isinstance(model, TiedFlow):
-        return model.encode(x)[0], []
-    taken = []
-
-    def keep(split, inputs, output):
-        z = inputs[0]
-        taken.append(standardised(z[:, split.kept :], split.prior(z[:, : split.kept])))
-
-    hooks = [block.split.register_forward_hook(keep) for block in model.blocks if block.split is not None]
-    z, _ = model.encode(x)
-    for hook in hooks:
-        hook.remove()
-    return standardised(z, top_prior(model, z)), taken
+@every_flow
+def test_the_inverse_of_the_latents_is_the_image(case):
+    model, x = case.make(), images(3, case.shape)
+    with torch.no_grad():
+        latents = model.latents(x)
+        assert latents.shape == (3, model.dimensions)
+        torch.testing.assert_close(model.from_latents(latents), x, rtol=1e-9, atol=1e-9)
+        torch.testing.assert_close(model.latents(model.from_latents(latents)), latents, rtol=1e-8, atol=1e-8)
 
 
-def decode(model, z, taken):
-    """The inverse of encode."""
-    if isinstance(model, TiedFlow):
-        return model.decode(z)
-    prior = top_prior(model, z)
-    return model.decode(prior[:, 0::2] + torch.exp(prior[:, 1::2]) * z, taken)
-
-
-def standardised(z, prior):
-    """z (N, C, H, W) with the means and log-deviations in prior (N or 1, 2C, H, W) taken off."""
-    return (z - prior[:, 0::2]) * torch.exp(-prior[:, 1::2])
-
-
-def top_prior(model, z):
-    return model.top(z.new_zeros(1, 2 * z.shape[1], *z.shape[2:]))
-
-
-PRIORS = {
+PRIORS = {  # as the field writes them
     "glow": lambda z: torch.distributions.Normal(0.0, 1.0).log_prob(z),
     "tied_flow": lambda z: -F.softplus(z, threshold=50) - F.softplus(-z, threshold=50),
 }
 
 
-@every_model
-def test_inverse_of_forward_is_the_identity(case):
-    model, x = case.make(), images(3, case.shape)
-    with torch.no_grad():
-        z, taken = encode(model, x)
-        torch.testing.assert_close(decode(model, z, taken), x, rtol=1e-9, atol=1e-9)
-        z_again, taken_again = encode(model, decode(model, z, taken))
-    torch.testing.assert_close([z_again, *taken_again], [z, *taken], rtol=1e-8, atol=1e-8)
+@pytest.mark.parametrize("name", PRIORS)
+def test_the_prior_is_the_one_that_the_model_names(name):
+    model = next(case for case in FLOWS.values() if case.config.architecture == name).make()
+    latents = 3 * images(4, (model.dimensions,))
+    torch.testing.assert_close(model.prior_log_prob(latents), PRIORS[name](latents).sum(dim=1))
 
 
-@every_model
+@every_flow
 @pytest.mark.parametrize("seed", range(3))
 def test_log_prob_is_the_latents_density_times_the_jacobian(case, seed):
-    """log p(x) = log prior(latents) + log |det ∂ latents / ∂ x| − D log 256, the latents standardised."""
+    """log p(x) = log prior(latents) + log |det ∂ latents / ∂ x| − D log 256."""
     model, x = case.make(seed, 0.03), images(1, case.shape, seed)
-
-    def latents(image):
-        z, taken = encode(model, image.reshape(1, *case.shape))
-        return torch.cat([part.flatten() for part in [*taken, z]])
-
-    flat = x.flatten()
-    _, log_det = torch.linalg.slogdet(jacrev(latents)(flat))
-    expected = PRIORS[case.config.architecture](latents(flat)).sum() + log_det - model.dimensions * math.log(256)
+    jacobian = jacrev(lambda flat: model.latents(flat.reshape(x.shape))[0])(x.flatten())
+    log_det = torch.linalg.slogdet(jacobian).logabsdet
+    expected = model.prior_log_prob(model.latents(x))[0] + log_det - model.dimensions * math.log(256)
     torch.testing.assert_close(model.log_prob(x)[0], expected, rtol=1e-9, atol=1e-8)
 
 
-@every_model
+@every_flow
 def test_the_latent_is_that_of_the_log_prob(case):
     model, x = case.make(), images(3, case.shape)
     log_prob, z = model.log_prob_and_latent(x)
-    assert torch.equal(log_prob, model.log_prob(x))
-    assert torch.equal(z, model.encode(x)[0])
-    value, again = model.objective(x, "sum_z")
-    assert torch.equal(again, log_prob)
+    value, statistics = model.objective("sum_z")(model, x)
+    assert torch.equal(statistics["log_prob"], log_prob)
+    assert torch.equal(statistics["latent"], z)
+    assert torch.equal(model.log_prob(x), log_prob)
     torch.testing.assert_close(value, z.sum(dim=(1, 2, 3)))
 
 

@@ -22,7 +22,13 @@ def make_features(dataset="digits", split="test", groups=20, b=1, seed=0):
     log_prob = generator.normal(-900, 20, groups)
     images = np.arange(groups * b).reshape(groups, b)
     return Features(
-        dataset, split, norms, log_prob, images, ("weight", "bias"), dimensions=784, units=np.arange(groups) // 2
+        dataset,
+        split,
+        {"log_norms": norms, "log_prob": log_prob},
+        images,
+        ("weight", "bias"),
+        dimensions=784,
+        units=np.arange(groups) // 2,
     )
 
 

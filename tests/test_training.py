@@ -10,12 +10,13 @@ import sys
 from dataclasses import replace
 from fcntl import LOCK_EX, flock
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from immature_ood import runtime, training
+from immature_ood import registry, runtime, training
 from immature_ood.checkpoints import STATE, Run, load_tensors
 from immature_ood.density import bits_per_dim
 from immature_ood.kinds.images import Config as ImageConfig
@@ -37,6 +38,9 @@ TIED = replace(
     training=OPTIONS.model_copy(
         update={"optimizer": "adamw", "dequantisation": "none", "learning_rate": 1e-3, "weight_decay": 1e-4}
     ),
+)
+VAE = replace(
+    RUN, model=registry.parse("models", {"architecture": str(Path(__file__).with_name("plugins") / "tiny_vae.py")})
 )
 FILES = ("weights.safetensors", "state.safetensors")
 
@@ -75,8 +79,9 @@ def same_bytes(first, second):
         with_options(optimizer="adamw", dequantisation="none"),
         AUGMENTED,
         TIED,
+        VAE,
     ],
-    ids=["plain", "clip, warm-up", "bf16", "AdamW, no noise", "augmented", "tied flow"],
+    ids=["plain", "clip, warm-up", "bf16", "AdamW, no noise", "augmented", "tied flow", "VAE"],
 )
 def test_a_chain_of_jobs_makes_the_bytes_of_one_job(tmp_path, run):
     train(tmp_path / "chain", 0, 1, 4, run=run)
@@ -112,7 +117,7 @@ def test_a_run_that_was_cut_goes_on_to_the_same_bytes(tmp_path, epoch):
     assert [json.loads(line)["epoch"] for line in log] == [0, 1, 2, 3, 4]
 
 
-@pytest.mark.parametrize("run", [RUN, AUGMENTED, TIED], ids=["plain", "augmented", "tied flow"])
+@pytest.mark.parametrize("run", [RUN, AUGMENTED, TIED, VAE], ids=["plain", "augmented", "tied flow", "VAE"])
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 @pytest.mark.parametrize("steps", [1, 6, 8])
 def test_a_signal_stops_after_the_step_and_the_next_run_goes_on_there(tmp_path, monkeypatch, number, steps, run):
@@ -421,6 +426,36 @@ def test_all_that_is_drawn_differs_between_seeds_data_sets_and_models_and_follow
     assert drawn_by(replace(RUN, id_dataset="digits_jpeg", stands_for="digits")) == drawn_by(RUN)
 
 
+def test_a_models_own_noise_is_drawn_anew_at_every_step_and_fixed_for_held_out_images(monkeypatch):
+    """Training has fresh noise for each (seed, data set, model), epoch and step; a model that needs none gets none."""
+    seen = []
+    step = training._step
+    monkeypatch.setattr(training, "_step", lambda state, x, **o: seen.append(o["noise"]) or step(state, x, **o))
+    for run in (VAE, replace(VAE, seed=1), replace(VAE, id_dataset="glyphs"), replace(VAE, model_name="other")):
+        state = training.start(run, pixels())
+        for _ in range(2):
+            training.train_epoch(state, torch.from_numpy(pixels()))
+    assert {(each.shape, each.dtype) for each in seen} == {((16, 3), torch.float32)}
+    assert len({each.numpy().tobytes() for each in seen}) == len(seen) == 4 * 2 * 4
+    drawn = torch.cat(seen).flatten()
+    assert drawn.mean().abs() < 4 / drawn.numel() ** 0.5
+    assert drawn.std() == pytest.approx(1, abs=0.1)
+    held_out = training._fit_noise(state, pixels(30, seed=1))
+    assert torch.equal(held_out[3:], training._fit_noise(state, pixels(30, seed=1)[3:]))
+    assert training._fit_noise(training.start(RUN, pixels()), pixels(30, seed=1)) is None
+
+
+def test_a_model_is_trained_by_its_own_objective(tmp_path):
+    state = train(tmp_path, 6, run=VAE)
+    fit = [row["fit_bits_per_dim"] for row in state.log]
+    assert fit[-1] < fit[0] - 0.1
+    objective, images = state.model.objective("elbo"), pixels(30, seed=1)
+    x, noise = training._fit_images(VAE, images), training._fit_noise(state, images)
+    with torch.no_grad():
+        value = objective(state.model, x, noise).value
+    assert fit[-1] == pytest.approx(bits_per_dim(value.double(), 16).mean().item(), rel=1e-12)
+
+
 def drawn_by(run):
     """A weight, the order of the first epoch, and the x of its first batch in the order of the images, as bytes."""
     state = training.start(run, pixels())
@@ -449,7 +484,7 @@ def test_training_fits_and_the_log_says_so(tmp_path):
 
 def test_a_sidecar_says_what_it_was_trained_from_and_what_the_lowest_bits_per_dim_so_far_are(tmp_path, monkeypatch):
     measured = iter([3.0, 1.0, 2.0, 1.5])
-    monkeypatch.setattr(training, "mean_bits_per_dim", lambda model, x: next(measured))
+    monkeypatch.setattr(training, "mean_bits_per_dim", lambda *_: next(measured))
     train(tmp_path, 0, 2, 3)
     sidecars = [json.loads((tmp_path / epoch / "checkpoint.json").read_text()) for epoch in "023"]
     found = [(s["previous"], s["fit_bits_per_dim"], s["lowest_fit_bits_per_dim"]) for s in sidecars]

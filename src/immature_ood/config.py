@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import NoneType
-from typing import Annotated, Any, ClassVar, Literal, NamedTuple, get_args
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple, Self, get_args
 
 from pydantic import (
     AfterValidator,
@@ -201,6 +201,15 @@ class ModelConfig(Config):
     architecture: str
     """It is made by this file of models/, or at this path to one of your own; by default that of its name, or glow."""
 
+    def objectives(self) -> Mapping[str, tuple[str, ...]]:
+        """What can be differentiated of the model, and the statistics that each gives, as DensityModel.objectives."""
+        return {"log_prob": ("log_prob",)}
+
+    @classmethod
+    def examples(cls) -> Iterator[tuple[Self, tuple[int, ...]]]:
+        """Small models and the shapes of their samples, with which tests try what every model promises."""
+        return iter(())
+
     def faults(self, shape: tuple[int, ...]) -> Iterator[str]:
         """Why there is no such model of samples of a shape, each beginning with one of the section's keys."""
         return iter(())
@@ -242,3 +251,7 @@ class DetectorConfig(Config):
     def faults(self, kept: Kept) -> Iterator[str]:
         """What is wrong with the section in a study of these, each beginning with one of its keys."""
         return iter(())
+
+    def needs(self) -> tuple[str, ...]:
+        """The statistics of features (see Features) that the detector reads; a model that gives them not is refused."""
+        return ("log_norms",)

@@ -1,14 +1,18 @@
-"""What every density model promises."""
+"""What every density model promises, and what can be differentiated of it."""
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-__all__ = ["DensityModel", "Network", "bits_per_dim"]
+from immature_ood.registry import did_you_mean
+
+__all__ = ["DensityModel", "Evaluated", "Flow", "Network", "Objective", "bits_per_dim"]
 
 
 class Network(nn.Module):
@@ -17,43 +21,81 @@ class Network(nn.Module):
     network_dtype: torch.dtype | None = None
 
 
-class DensityModel(nn.Module, ABC):
-    """A density p_θ over 8-bit images of one shape.
+class Evaluated(NamedTuple):
+    """What an objective says of N samples.
 
-    Promises: `log_prob` has no hidden randomness, never writes to the caller's tensors, treats images one by one
-    (no coupling inside a batch) and can be used under torch.func.vmap and grad.
+    value: (N,), what gradients are taken of.
+    statistics: by name, (N, ...) each; "log_prob" is log p(x) in nats, "latent" the final latent.
     """
 
-    def __init__(self, shape: tuple[int, int, int]) -> None:
+    value: Tensor
+    statistics: Mapping[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Objective:
+    """A function of samples, one by one, whose gradient by the weights may be taken, such as log p(x).
+
+    function: (model, x (N, ...), the model's own noise (N, *noise_shape), None if it needs none) → Evaluated.
+    log_det: ∂ value / ∂ log-determinant of a flow's layers, whose closed-form gradients have a term for it.
+    """
+
+    name: str
+    function: Callable[[Any, Tensor, Tensor | None], Evaluated]
+    log_det: float = 1.0
+
+    def __call__(self, model: "DensityModel", x: Tensor, noise: Tensor | None = None) -> Evaluated:
+        """Raises ValueError if the model needs noise and none is given, or the other way round."""
+        shape = None if noise is None else tuple(noise.shape[1:])
+        if shape != model.noise_shape:
+            raise ValueError(f"{type(model).__name__} needs noise of the shape {model.noise_shape}, got {shape}")
+        evaluated: Evaluated = self.function(model, x, noise)
+        return evaluated
+
+
+class DensityModel(nn.Module, ABC):
+    """A density p_θ over samples of one shape, such as 8-bit images (C, H, W).
+
+    Promises: its objectives have no hidden randomness, never write to the caller's tensors, treat samples one by one
+    (no coupling inside a batch) and can be used under torch.func.vmap and grad. A model that needs noise, such as a
+    sample of a posterior, is given it.
+
+    noise_shape: of the standard normal float32 numbers that one sample needs; None: it needs none.
+    trained_by: the objective whose mean training raises.
+    dead_layers: layers whose gradient of that objective is zero for every sample, whatever the weights.
+    """
+
+    noise_shape: tuple[int, ...] | None = None
+    trained_by: str = "log_prob"
+    dead_layers: frozenset[str] = frozenset()
+
+    def __init__(self, shape: tuple[int, ...]) -> None:
         super().__init__()
         self.shape = shape
 
     @property
     def dimensions(self) -> int:
-        """D = C·H·W."""
+        """D, the numbers of a sample, of an image C·H·W."""
         return math.prod(self.shape)
 
-    @abstractmethod
     def log_prob(self, x: Tensor) -> Tensor:
         """Log-density of the 8-bit images, in nats: (N, C, H, W) dequantised in [−0.5, 0.5) → (N,).
 
-        It includes −D·log 256, the change of variables from 0…255 to a range of length 1.
+        It includes −D·log 256, the change of variables from 0…255 to a range of length 1. Raises NotImplementedError
+        if the model knows none, as where it has a bound alone.
         """
+        raise NotImplementedError(f"{type(self).__name__} has no log_prob, only {', '.join(self.objectives())}")
 
-    def log_prob_and_latent(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """log p(x) (N,), and the final latent z (N, ...) if the model has one; else raises ValueError."""
-        raise ValueError(f"{type(self).__name__} has no latent; take features.objective: log_prob")
+    def objectives(self) -> Mapping[str, Objective]:
+        """By name, what can be differentiated, as the model's Config says it; here log_prob alone."""
+        return {"log_prob": Objective("log_prob", _log_prob)}
 
-    def objective(self, x: Tensor, name: str) -> tuple[Tensor, Tensor]:
-        """What gradients are taken of, and log p(x), (N,) each.
-
-        name: "log_prob", or "sum_z", the sum of the final latent, which the code released with arXiv 2502.00820 takes.
-        """
-        if name == "log_prob":
-            log_prob = self.log_prob(x)
-            return log_prob, log_prob
-        log_prob, z = self.log_prob_and_latent(x)
-        return z.flatten(1).sum(dim=1), log_prob
+    def objective(self, name: str) -> Objective:
+        """The objective of a name; raises ValueError naming the nearest that there is."""
+        known = self.objectives()
+        if name not in known:
+            raise ValueError(f"{type(self).__name__} has no objective {name!r}{did_you_mean(name, [*known])}")
+        return known[name]
 
     @contextmanager
     def networks_in(self, dtype: torch.dtype) -> Iterator[None]:
@@ -83,6 +125,56 @@ class DensityModel(nn.Module, ABC):
     def layers(self) -> Iterator[tuple[str, nn.Parameter]]:
         """(name, parameter) of every layer in a fixed order; a layer is one parameter tensor."""
         return self.named_parameters()
+
+
+class Flow(DensityModel):
+    """A density with latents: an invertible map of the sample, whose density is known."""
+
+    @abstractmethod
+    def log_prob_and_latent(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """log p(x) (N,), and the final latent z (N, ...)."""
+
+    @abstractmethod
+    def latents(self, x: Tensor) -> Tensor:
+        """All latents of x, of the numbers that a sample has: (N, ...) → (N, D), the final latent last.
+
+        They are standardised: independent of one another, as prior_log_prob has it, so that
+        log p(x) = prior_log_prob(latents) + log |det ∂ latents / ∂ x| − D·log 256.
+        """
+
+    @abstractmethod
+    def from_latents(self, latents: Tensor) -> Tensor:
+        """The inverse of latents: (N, D) → (N, ...)."""
+
+    @abstractmethod
+    def prior_log_prob(self, latents: Tensor) -> Tensor:
+        """The log-density of latents in nats: (N, D) → (N,)."""
+
+    def log_prob(self, x: Tensor) -> Tensor:
+        """See DensityModel.log_prob."""
+        return self.log_prob_and_latent(x)[0]
+
+    def objectives(self) -> Mapping[str, Objective]:
+        """log_prob, and sum_z, the sum of the final latent, which the code of arXiv 2502.00820 differentiates."""
+        return {
+            "log_prob": Objective("log_prob", _log_prob_of_flow),
+            "sum_z": Objective("sum_z", _sum_z, log_det=0.0),
+        }
+
+
+def _log_prob(model: DensityModel, x: Tensor, noise: Tensor | None) -> Evaluated:
+    log_prob = model.log_prob(x)
+    return Evaluated(log_prob, {"log_prob": log_prob})
+
+
+def _log_prob_of_flow(model: Flow, x: Tensor, noise: Tensor | None) -> Evaluated:
+    log_prob, z = model.log_prob_and_latent(x)
+    return Evaluated(log_prob, {"log_prob": log_prob, "latent": z})
+
+
+def _sum_z(model: Flow, x: Tensor, noise: Tensor | None) -> Evaluated:
+    log_prob, z = model.log_prob_and_latent(x)
+    return Evaluated(z.flatten(1).sum(dim=1), {"log_prob": log_prob, "latent": z})
 
 
 def bits_per_dim(log_prob: Tensor, dimensions: int) -> Tensor:

@@ -80,9 +80,13 @@ def _seconds_an_image(model: DensityModel, study: Study, device: torch.device) -
     shape = (-(-TIMED_IMAGES // together) * together, *study.data.shape)
     stored = np.random.default_rng(0).integers(0, study.data.levels, shape).astype(study.data.storage)
     x = study.data.to_input(torch.from_numpy(stored)).to(device)
+    noise = None if model.noise_shape is None else torch.randn(len(x), *model.noise_shape, device=device)
     model.initialise(x)
-    step = _timed(lambda: model.log_prob(x).mean().backward(), device)
-    norms = _timed(lambda: layer_norms(model, x, study.features.batch_sizes), device)
+    trained, features = model.objective(model.trained_by), study.features
+    step = _timed(lambda: trained(model, x, noise).value.mean().backward(), device)
+    norms = _timed(
+        lambda: layer_norms(model, x, features.batch_sizes, objective=features.objective, noise=noise), device
+    )
     return step / len(x), norms / len(x)
 
 

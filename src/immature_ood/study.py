@@ -138,10 +138,10 @@ class FeatureConfig(Config):
     """So many images are worked on at once: it changes memory, not results; by default as many as suit."""
     tf32: bool = False
     """On a GPU products are rounded to TF32, which is faster, and not what the scores were checked with."""
-    objective: Literal["log_prob", "sum_z"] = "log_prob"
-    """Gradients are those of log p(x), or of the sum of the final latent, as in the paper's released code."""
+    objective: str = "log_prob"
+    """Gradients are of log_prob, of sum_z (the final latent summed, as in the released code), or a model's own."""
     noise: Literal["fixed", "fresh", "none"] = "fixed"
-    """The noise of dequantisation is fixed for an image, fresh at every checkpoint, or none."""
+    """Noise is fixed for an image, fresh at every checkpoint, or none; a model's own noise is never none, but fixed."""
 
 
 class EvaluationConfig(Config):
@@ -212,6 +212,7 @@ class Study(Config):
         faults = [*self._unknown_plug_ins(), *self._unknown_names(), *self._bad_lists()]
         faults = faults or [*self._of_other_kinds()]  # which looks names up, as do the next
         faults = faults or [*self._bad_samples(), *self._bad_sizes(), *self._bad_shapes(), *self._bad_detectors()]
+        faults = faults or [*self._bad_objectives()]
         if faults:
             raise ValueError("\n".join(faults))
         return self
@@ -309,6 +310,25 @@ class Study(Config):
         return [
             f"detectors.{name}.{fault}" for name, config in self.detectors.items() for fault in config.faults(self.kept)
         ]
+
+    def _bad_objectives(self) -> Iterator[str]:
+        """What a model is asked for and has not got."""
+        objective = self.features.objective
+        for name, model in self.models.items():
+            known = model.objectives()
+            if objective not in known:
+                meant = registry.did_you_mean(objective, [*known])
+                yield f"features.objective: model {name!r} has no {objective!r}{meant}"
+                continue
+            given = {"log_norms", "pixels", *known[objective]}
+            for detector, config in self.detectors.items():
+                if missing := [need for need in config.needs() if need not in given]:
+                    yield f"detectors.{detector}: needs {missing[0]!r}, which model {name!r} has not, by {objective}"
+
+    def statistics(self, model: str) -> list[str]:
+        """What features of a model hold: all that the detectors need, and log_prob if it is known."""
+        needed = {need for config in self.detectors.values() for need in config.needs()}
+        return sorted(needed | {"log_prob"} & {*self.models[model].objectives()[self.features.objective]})
 
     def _bad_sizes(self) -> list[str]:
         faults = [

@@ -1,4 +1,4 @@
-"""Maximum-likelihood training as a chain of epochs, each resumable from the one before, byte for byte.
+"""Training by maximum likelihood, or by a bound of it: epochs, each resumable from the one before, byte for byte.
 
 All randomness comes from generators seeded by (seed, data set, model, epoch, step), so a state is weights, optimiser
 and step alone, and training goes on from any step as if it had never stopped.
@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import asdict, dataclass, field
 from fcntl import LOCK_EX, LOCK_NB, flock
+from itertools import repeat
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from immature_ood.checkpoints import STATE, WEIGHTS, Run, load_tensors, save_ten
 from immature_ood.density import DensityModel, bits_per_dim
 from immature_ood.dequantisation import derive_seed, fixed_noise, training_noise
 from immature_ood.models import make_model
+from immature_ood.noise import fixed_normal, training_normal
 from immature_ood.progress import progress
 from immature_ood.provenance import CheckpointId, versions
 from immature_ood.runtime import fits
@@ -129,7 +131,8 @@ def train(
     pixels_tensor = _frozen(state.run, pixels)
     if fits(pixels_tensor.nbytes, state.device):
         pixels_tensor = pixels_tensor.to(state.device)
-    fit_x = _fit_images(state.run, fit_pixels[:MONITORED])
+    fit_pixels = fit_pixels[:MONITORED]
+    fit_x, fit_noise = _fit_images(state.run, fit_pixels), _fit_noise(state, fit_pixels)
     with _alone(scratch) as folder, _signals() as received:
         file = folder / f"{state.run.key}.safetensors"
         state = _resume(file, state, until)
@@ -144,7 +147,7 @@ def train(
                     except TrainingInterrupted:
                         _save_scratch(file, state)
                         raise
-                row["fit_bits_per_dim"] = mean_bits_per_dim(state.model, fit_x)
+                row["fit_bits_per_dim"] = mean_bits_per_dim(state.model, fit_x, fit_noise)
                 state.log.append({"epoch": state.epoch, "images_seen": state.images_seen, **row})
                 _save_scratch(file, state)
                 on_epoch(state.log[-1])
@@ -172,7 +175,7 @@ def train_epoch(state: TrainingState, pixels: Tensor, received: Sequence[int] = 
     run, began = state.run, time.perf_counter() - state.seconds
     size = run.training.batch_size
     batches = _order(run, state.epoch + 1, len(pixels))[: len(pixels) // size * size].split(size)
-    log_prob = _log_prob(state)
+    value = _value(state)
     with _precision(state):
         for index, batch in enumerate(batches):
             if index < len(state.losses):
@@ -183,7 +186,8 @@ def train_epoch(state: TrainingState, pixels: Tensor, received: Sequence[int] = 
                     f"{name} in epoch {state.epoch + 1}, {index} of {len(batches)} steps done; run again to go on there"
                 )
             x = _prepared(state, pixels[batch.to(pixels.device)], state.epoch + 1, index)
-            state.losses.append(_step(state, x, log_prob=log_prob, steps_per_epoch=len(batches)))
+            noise = _training_noise(state, len(x), state.epoch + 1, index)
+            state.losses.append(_step(state, x, noise=noise, value=value, steps_per_epoch=len(batches)))
             state.seconds = time.perf_counter() - began
     losses, seconds, state.losses, state.seconds = state.losses, state.seconds, [], 0.0
     state.epoch += 1
@@ -198,10 +202,15 @@ def train_epoch(state: TrainingState, pixels: Tensor, received: Sequence[int] = 
 
 
 @torch.no_grad()
-def mean_bits_per_dim(model: DensityModel, x: Tensor) -> float:
-    """Mean bits per dimension of dequantised images x (N, C, H, W)."""
-    place = next(model.parameters())
-    log_prob = torch.cat([model.log_prob(chunk.to(place)).double() for chunk in x.split(EVALUATION_CHUNK)])
+def mean_bits_per_dim(model: DensityModel, x: Tensor, noise: Tensor | None = None) -> float:
+    """Mean bits per dimension of dequantised images x (N, C, H, W), by the objective that the model is trained by.
+
+    noise: the model's own, (N, *noise_shape), if it needs any.
+    """
+    place, objective = next(model.parameters()), model.objective(model.trained_by)
+    noises = repeat(None) if noise is None else (chunk.to(place) for chunk in noise.split(EVALUATION_CHUNK))
+    chunks = zip(x.split(EVALUATION_CHUNK), noises, strict=False)
+    log_prob = torch.cat([objective(model, chunk.to(place), own).value.double() for chunk, own in chunks])
     return bits_per_dim(log_prob, model.dimensions).mean().item()
 
 
@@ -286,6 +295,21 @@ def _fit_images(run: Run, pixels: np.ndarray) -> Tensor:
     return run.data.to_input(torch.from_numpy(np.array(pixels)), noise)
 
 
+def _training_noise(state: TrainingState, images: int, epoch: int, index: int) -> Tensor | None:
+    """The model's own noise of a batch, fresh, (N, *noise_shape); None if it needs none."""
+    if state.model.noise_shape is None:
+        return None
+    shape = (images, *state.model.noise_shape)
+    return training_normal(shape, *state.run.random_key, epoch, index).to(state.device)
+
+
+def _fit_noise(state: TrainingState, pixels: np.ndarray) -> Tensor | None:
+    """The model's own noise of held-out images, the same at every epoch; None if it needs none."""
+    if state.model.noise_shape is None:
+        return None
+    return fixed_normal(pixels, state.run.stands_for or state.run.id_dataset, state.model.noise_shape)
+
+
 def _order(run: Run, epoch: int, images: int) -> Tensor:
     generator = torch.Generator().manual_seed(derive_seed("order", *run.random_key, epoch))
     return torch.randperm(images, generator=generator)
@@ -298,20 +322,35 @@ def _precision(state: TrainingState) -> AbstractContextManager[None]:
     return nullcontext()
 
 
-def _log_prob(state: TrainingState) -> Callable[[Tensor], Tensor]:
-    """The model's log_prob, compiled if the study says so."""
+def _value(state: TrainingState) -> Callable[[Tensor, Tensor | None], Tensor]:
+    """The objective that training raises, of x and the model's own noise, compiled if the study says so."""
+    model, objective = state.model, state.model.objective(state.model.trained_by)
+
+    def value(x: Tensor, noise: Tensor | None) -> Tensor:
+        return objective(model, x, noise).value
+
     if not state.run.training.compile:
-        return state.model.log_prob
+        return value
     # "reduce-overhead" is CUDA graphs on a GPU, where a small batch waits for launches.
-    return torch.compile(state.model.log_prob, mode="reduce-overhead", dynamic=False)
+    return torch.compile(value, mode="reduce-overhead", dynamic=False)
 
 
-def _step(state: TrainingState, x: Tensor, log_prob: Callable[[Tensor], Tensor], steps_per_epoch: int) -> float:
-    """One optimiser step on x (N, C, H, W); returns its loss, bits/dim. Raises TrainingDiverged before any harm."""
+def _step(
+    state: TrainingState,
+    x: Tensor,
+    *,
+    noise: Tensor | None,
+    value: Callable[[Tensor, Tensor | None], Tensor],
+    steps_per_epoch: int,
+) -> float:
+    """One optimiser step on x (N, C, H, W) and the model's own noise; returns its loss, bits/dim.
+
+    Raises TrainingDiverged before any harm.
+    """
     options = state.run.training
     state.optimizer.param_groups[0]["lr"] = options.learning_rate * _warmth(options, state.step, steps_per_epoch)
     state.optimizer.zero_grad()
-    loss = bits_per_dim(log_prob(x), state.model.dimensions).mean()
+    loss = bits_per_dim(value(x, noise), state.model.dimensions).mean()
     loss.backward()
     norm = torch.nn.utils.clip_grad_norm_(state.model.parameters(), options.gradient_clip or float("inf"))
     if not (torch.isfinite(loss) and torch.isfinite(norm)):

@@ -1,4 +1,4 @@
-# Features: layer-wise gradient norms and log-likelihoods of one checkpoint on every split that is used.
+# Features of one checkpoint on every split that is used: what the detectors need, such as layer-wise gradient norms.
 
 
 rule extract:
@@ -30,6 +30,7 @@ rule extract:
         threads=study.threads,
         data=study.data.model_dump(),
         features=study.features.model_dump(),
+        statistics=lambda wildcards: study.statistics(wildcards.model),
         datasets=study.real_datasets,
         original=lambda wildcards: study.original(wildcards.id),
         source=lambda wildcards: sources(

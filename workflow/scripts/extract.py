@@ -3,8 +3,9 @@
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from immature_ood import gradients, registry, runtime
+from immature_ood import registry, runtime
 from immature_ood.checkpoints import load_model
+from immature_ood.extraction import Split, extract
 from immature_ood.features import save_features
 from immature_ood.job import job
 from immature_ood.progress import progress
@@ -37,17 +38,12 @@ with job(snakemake.log) as say:
                     f"datasets.{dataset}.{split}: {len(pixels):,} images are left without repeats, but "
                     f"features.{split}_images is {cap:,}; lower it or give more images"
                 )
-            features = gradients.extract(
+            features = extract(
                 model,
-                pixels,
-                dataset,
-                split,
-                config.batch_sizes,
-                config.chunk_images,
-                objective=config.objective,
-                noise=config.noise,
+                Split(pixels, data, dataset, split, manifests[dataset][split]["units"][:cap]),
+                config,
+                snakemake.params.statistics,
                 noise_key=(checkpoint.id_dataset, checkpoint.model, checkpoint.seed, checkpoint.epoch),
-                units=manifests[dataset][split]["units"][:cap],
             )
             if dataset == original:  # a set of samples has the fit and test images of its original
                 features = [replace(one, dataset=id_dataset) for one in features]

@@ -22,6 +22,10 @@ class Config(DetectorConfig):
     epsilon: Annotated[Real, Field(ge=0)] = 0.0
     """This is added to squared norms and to variances, then unbiased; 1e-10 in the code released with the paper."""
 
+    def needs(self) -> tuple[str, ...]:
+        """See DetectorConfig.needs."""
+        return ("log_norms",)
+
 
 @dataclass(frozen=True)
 class GradientNorms:

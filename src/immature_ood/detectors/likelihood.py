@@ -8,7 +8,17 @@ from immature_ood.config import DetectorConfig
 from immature_ood.detectors import checked_log_prob
 from immature_ood.features import Features
 
-__all__ = ["Likelihood", "fit"]
+__all__ = ["Config", "Likelihood", "fit"]
+
+
+class Config(DetectorConfig):
+    """The likelihood has no options."""
+
+    detector: str = "likelihood"
+
+    def needs(self) -> tuple[str, ...]:
+        """See DetectorConfig.needs."""
+        return ("log_prob",)
 
 
 @dataclass(frozen=True)
@@ -25,7 +35,7 @@ class Likelihood:
         return -checked_log_prob(features)
 
 
-def fit(config: DetectorConfig, features: Features) -> Likelihood:
+def fit(config: Config, features: Features) -> Likelihood:
     """Raises ValueError if a log-likelihood is NaN."""
     checked_log_prob(features)
     return Likelihood()

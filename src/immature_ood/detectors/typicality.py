@@ -8,7 +8,17 @@ from immature_ood.config import DetectorConfig
 from immature_ood.detectors import checked_log_prob
 from immature_ood.features import Features
 
-__all__ = ["Typicality", "fit"]
+__all__ = ["Config", "Typicality", "fit"]
+
+
+class Config(DetectorConfig):
+    """The typicality test has no options."""
+
+    detector: str = "typicality"
+
+    def needs(self) -> tuple[str, ...]:
+        """See DetectorConfig.needs."""
+        return ("log_prob",)
 
 
 @dataclass(frozen=True)
@@ -31,7 +41,7 @@ class Typicality:
         return np.abs(checked_log_prob(features) - self.mean_log_prob)
 
 
-def fit(config: DetectorConfig, features: Features) -> Typicality:
+def fit(config: Config, features: Features) -> Typicality:
     """Raises ValueError if a log-likelihood is not finite."""
     mean = float(checked_log_prob(features).mean())
     if not np.isfinite(mean):

@@ -18,9 +18,10 @@ from collections.abc import Iterator, Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
-from immature_ood.density import DensityModel
+from immature_ood.density import DensityModel, Evaluated
+from immature_ood.gradients.engine import Measured
 from immature_ood.gradients.forms import FORMS, Form, Seen
-from immature_ood.gradients.independence import trial_images
+from immature_ood.gradients.independence import alike, trial
 from immature_ood.gradients.norms import Gradient, added, squared_norms
 
 __all__ = ["ClosedForm", "Uncovered", "uncovered"]
@@ -54,9 +55,8 @@ def form_of(module: nn.Module) -> Form | None:
 
 
 class ClosedForm:
-    """The engine for one model, with its weights as they are now, and objective: it works on a frozen copy.
+    """An Engine for a model's weights as they are now: it works on a frozen copy.
 
-    Called with x (N, C, H, W) and batch sizes b: squared norms (N / b, layers) for each b, and log p (N,) in nats.
     Raises Uncovered if the model has a layer without a closed form, or, when it is made or called, uses one in a way
     that the closed form does not see.
     """
@@ -64,7 +64,7 @@ class ClosedForm:
     gradient_bytes = 0  # held of each image: none of all layers at once
 
     def __init__(self, model: DensityModel, objective: str = "log_prob") -> None:
-        self._objective = objective
+        self._objective = model.objective(objective)
         if without := uncovered(model):
             raise Uncovered(f"no closed form covers {', '.join(without)}")
         self._layers = [name for name, _ in model.layers()]
@@ -82,33 +82,33 @@ class ClosedForm:
         for name, (module, form) in self._watched.items():
             self._watch(name, module, form)
         for number in TRIALS:
-            self._try(model, trial_images(model, number))
+            self._try(model, *trial(model, number))
 
-    def __call__(self, x: Tensor, batch_sizes: Sequence[int]) -> tuple[dict[int, Tensor], Tensor]:
-        return self._run(x, batch_sizes)
+    def __call__(self, x: Tensor, batch_sizes: Sequence[int], noise: Tensor | None = None) -> Measured:
+        return self._run(x, batch_sizes, noise)
 
-    def _try(self, model: DensityModel, x: Tensor) -> None:
+    def _try(self, model: DensityModel, x: Tensor, noise: Tensor | None) -> None:
         """Raises Uncovered if the model, watched, fails or says something else of x than unwatched.
 
         So it may where it puts a layer of what all images share to use, since that is repeated for every image.
         """
         with torch.no_grad():
-            expected = model.log_prob(x)
+            expected = self._objective(model, x, noise).value
         try:
-            log_prob = self._run(x, [1])[1]
+            value = self._run(x, [1], noise).evaluated.value
         except torch.OutOfMemoryError:
             raise
         except RuntimeError as error:
             raise Uncovered(f"{type(model).__name__} fails where its layers are watched ({error})") from error
-        if not torch.allclose(log_prob, expected, rtol=torch.finfo(expected.dtype).eps ** 0.5, equal_nan=True):
+        if not alike(value, expected, torch.finfo(expected.dtype).eps ** 0.5, model):
             raise Uncovered(f"{type(model).__name__} says something else where its layers are watched")
 
-    def _run(self, x: Tensor, batch_sizes: Sequence[int]) -> tuple[dict[int, Tensor], Tensor]:
+    def _run(self, x: Tensor, batch_sizes: Sequence[int], noise: Tensor | None) -> Measured:
         run = self._pass = self._new_pass(x, batch_sizes)
         try:
             with torch.enable_grad():
                 x = x.detach().contiguous(memory_format=torch.channels_last)
-                value, log_prob = self._model.objective(x, self._objective)
+                value, statistics = self._objective(self._model, x, noise)
                 run.check_uses()
                 leaves = [*self._exposed.values(), *run.sources]
                 gradients = torch.autograd.grad(value.sum(), leaves, allow_unused=True)
@@ -116,10 +116,11 @@ class ClosedForm:
             run.finish()
         finally:
             run.release()
-        return run.squared, log_prob.detach()
+        statistics = {name: statistic.detach() for name, statistic in statistics.items()}
+        return Measured(run.squared, Evaluated(value.detach(), statistics))
 
     def _new_pass(self, x: Tensor, batch_sizes: Sequence[int]) -> "_Pass":
-        return _Pass(self._layers, self._watched, x, batch_sizes, self._objective)
+        return _Pass(self._layers, self._watched, x, batch_sizes, self._objective.log_det)
 
     def _watch(self, name: str, module: nn.Module, form: Form) -> None:
         """Tells the current pass of the module's input and output, or of the child's input that counts as output."""
@@ -169,14 +170,14 @@ class _Pass:
         watched: Mapping[str, tuple[nn.Module, Form]],
         x: Tensor,
         batch_sizes: Sequence[int],
-        objective: str,
+        log_det: float,
     ) -> None:
         self.squared = {b: x.new_zeros(len(x) // b, len(layers)) for b in batch_sizes}
         self.sources: list[Tensor] = []
         self._watched = watched
         self._columns = {name: column for column, name in enumerate(layers)}
         self._images = len(x)
-        self._log_det = float(objective == "log_prob")
+        self._log_det = log_det
         self._entered: dict[str, tuple[Tensor, int]] = {}
         self._uses: Counter[str] = Counter()
         self._activations: dict[tuple[str, int], tuple[Tensor, int, Tensor]] = {}

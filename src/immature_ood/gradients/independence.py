@@ -3,29 +3,41 @@
 import torch
 from torch import Tensor
 
-from immature_ood.density import DensityModel
+from immature_ood.density import DensityModel, Objective
 
-__all__ = ["check_independence", "trial_images"]
+__all__ = ["alike", "check_independence", "trial"]
 
-ROUNDING = 64  # units in the last place of log p, for devices that add in another order each time
+ROUNDING = 64  # units in the last place of the value, for devices that add in another order each time
 
 
-def check_independence(model: DensityModel) -> None:
-    """Raises ValueError if log p of an image changes with the image beside it, or from call to call.
+def check_independence(model: DensityModel, objective: Objective) -> None:
+    """Raises ValueError if the value of an image changes with the image beside it, or from call to call.
 
     So it does where batch norm takes its statistics from the batch, or dropout is on. Both are off in eval mode.
     """
-    x = trial_images(model, 3)
+    x, noise = trial(model, 3)
+    pairs = [[0, 1], [0, 2]]
     with torch.no_grad():
-        one, other = (model.log_prob(x[[0, beside]])[0] for beside in (1, 2))
-    if not torch.isclose(one, other, rtol=ROUNDING * torch.finfo(one.dtype).eps, equal_nan=True):
+        one, other = (objective(model, x[p], None if noise is None else noise[p]).value[0] for p in pairs)
+    if not alike(one, other, ROUNDING * torch.finfo(one.dtype).eps, model):
         raise ValueError(
-            f"{type(model).__name__}: log p of an image changes with the images beside it, or from call to call, as by "
-            "batch norm or dropout in training mode; call eval(), or normalise each image alone (nn.GroupNorm)"
+            f"{type(model).__name__}: {objective.name} of an image changes with the images beside it, or from call to "
+            "call, as by batch norm or dropout in training mode; call eval(), or normalise each image alone "
+            "(nn.GroupNorm)"
         )
 
 
-def trial_images(model: DensityModel, number: int) -> Tensor:
-    """Noise in [−0.5, 0.5), alike each time: (number, *shape), of the model's dtype and on its device."""
-    noise = torch.rand(number, *model.shape, generator=torch.Generator().manual_seed(0)) - 0.5
-    return noise.to(next(model.parameters()))
+def alike(one: Tensor, other: Tensor, tolerance: float, model: DensityModel) -> bool:
+    """Whether values differ by rounding alone: relatively, or, where D terms of about 1 cancel, in their sum."""
+    return torch.allclose(one, other, rtol=tolerance, atol=tolerance * model.dimensions, equal_nan=True)
+
+
+def trial(model: DensityModel, number: int) -> tuple[Tensor, Tensor | None]:
+    """Images to try a model with, alike each time, and noise if it needs any, of its dtype and on its device.
+
+    Images are uniform in [−0.5, 0.5), (number, *shape); noise is standard normal, (number, *noise_shape).
+    """
+    generator, weight = torch.Generator().manual_seed(0), next(model.parameters())
+    x = torch.rand(number, *model.shape, generator=generator) - 0.5
+    shape = model.noise_shape
+    return x.to(weight), None if shape is None else torch.randn(number, *shape, generator=generator).to(weight)

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from immature_ood.density import DensityModel, Network
+from immature_ood.density import Flow, Network
 from immature_ood.models.glow import Config
 
 __all__ = [
@@ -222,6 +222,11 @@ class Split(nn.Module):
         """z₁ and standard normal noise of z₂'s shape → z."""
         return torch.cat([z1, gaussian_sample(noise, self.prior(z1))], dim=1)
 
+    def noise(self, z: Tensor) -> tuple[Tensor, Tensor]:
+        """z → (z₁, the standard normal noise that stands for z₂), the inverse of inverse."""
+        z1, z2 = z[:, : self.kept], z[:, self.kept :]
+        return z1, gaussian_noise(z2, self.prior(z1))
+
 
 class Block(nn.Module):
     """Squeeze, K flow steps, and, but for the last block, a split: (N, C, H, W) → (N, 2C or 4C, H/2, W/2)."""
@@ -236,14 +241,19 @@ class Block(nn.Module):
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """x → (z, log-determinants of the steps plus log-density of the latents taken out (N,))."""
-        z, total = squeeze(x), x.new_zeros(())
-        for step in self.steps:
-            z, log_det = step(z)
-            total = total + log_det
+        z, total = self.flow(x)
         if self.split is None:
             return z, total
         z, log_prob = self.split(z)
         return z, total + log_prob
+
+    def flow(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """x → (z before the split, log-determinants of the steps (N,))."""
+        z, total = squeeze(x), x.new_zeros(())
+        for step in self.steps:
+            z, log_det = step(z)
+            total = total + log_det
+        return z, total
 
     def inverse(self, z: Tensor, noise: Tensor | None) -> Tensor:
         """z and, where there is a split, standard normal noise for the latents it took out → x."""
@@ -261,9 +271,10 @@ class Block(nn.Module):
         return z if self.split is None else self.split(z)[0]
 
 
-class Glow(DensityModel):
+class Glow(Flow):
     """L blocks of K flow steps, with a learned Gaussian prior of the last latent."""
 
+    dead_layers = frozenset({"top.weight"})  # a convolution of zeros
     blocks: Sequence[Block]
 
     def __init__(self, config: Config, shape: tuple[int, int, int], generator: torch.Generator) -> None:
@@ -281,10 +292,6 @@ class Glow(DensityModel):
         widths = [channels * 2 ** (i + (2 if last else 1)) for i, last in enumerate(lasts)]
         self.latent_shapes = [(w, height // 2 ** (i + 1), width // 2 ** (i + 1)) for i, w in enumerate(widths)]
         self.top = ZeroConv(2 * widths[-1], 2 * widths[-1])
-
-    def log_prob(self, x: Tensor) -> Tensor:
-        """See DensityModel.log_prob."""
-        return self.log_prob_and_latent(x)[0]
 
     def log_prob_and_latent(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """log p(x) (N,) and the last latent z (N, C, H, W)."""
@@ -304,6 +311,26 @@ class Glow(DensityModel):
         for block, own_noise in zip(reversed(self.blocks), [None, *reversed(noise)], strict=True):
             z = block.inverse(z, own_noise)
         return z
+
+    def latents(self, x: Tensor) -> Tensor:
+        """See Flow.latents: those that the splits take out, first block first, then the last, standardised."""
+        z, taken = x, []
+        for block in self.blocks:
+            z, _ = block.flow(z)
+            if block.split is not None:
+                z, noise = block.split.noise(z)
+                taken.append(noise)
+        return torch.cat([part.flatten(1) for part in (*taken, gaussian_noise(z, self._top_prior()))], dim=1)
+
+    def from_latents(self, latents: Tensor) -> Tensor:
+        """See Flow.from_latents."""
+        parts = latents.split([math.prod(shape) for shape in self.latent_shapes], dim=1)
+        *noise, top = (part.unflatten(1, shape) for part, shape in zip(parts, self.latent_shapes, strict=True))
+        return self.decode(gaussian_sample(top, self._top_prior()), noise)
+
+    def prior_log_prob(self, latents: Tensor) -> Tensor:
+        """See Flow.prior_log_prob: standard normal."""
+        return -0.5 * (latents**2 + math.log(2 * math.pi)).sum(dim=1)
 
     @torch.no_grad()
     def sample(self, number: int, generator: torch.Generator, temperature: float = 1.0) -> Tensor:
@@ -342,6 +369,12 @@ def gaussian_log_prob(z: Tensor, prior: Tensor) -> Tensor:
     mean, logs = prior[:, 0::2], prior[:, 1::2]
     density = -0.5 * ((z - mean) ** 2 * torch.exp(-2.0 * logs) + math.log(2 * math.pi)) - logs
     return density.sum(dim=(1, 2, 3))
+
+
+def gaussian_noise(z: Tensor, prior: Tensor) -> Tensor:
+    """The inverse of gaussian_sample: (z − mean)·exp(−logs)."""
+    mean, logs = prior[:, 0::2], prior[:, 1::2]
+    return (z - mean) * torch.exp(-logs)
 
 
 def gaussian_sample(noise: Tensor, prior: Tensor) -> Tensor:

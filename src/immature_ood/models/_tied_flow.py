@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from immature_ood.density import DensityModel
+from immature_ood.density import Flow
 from immature_ood.models.tied_flow import Config
 
 __all__ = ["Coupling", "Mixing", "Rescaling", "TiedFlow"]
@@ -94,7 +94,7 @@ class Coupling(nn.Module):
         return changed, (1 - changed) * x
 
 
-class TiedFlow(DensityModel):
+class TiedFlow(Flow):
     """`steps` times the same rescaling, 1×1 convolution and coupling, with a standard logistic prior."""
 
     def __init__(self, config: Config, shape: tuple[int, int, int], generator: torch.Generator) -> None:
@@ -104,10 +104,6 @@ class TiedFlow(DensityModel):
         self.rescaling = Rescaling(shape[0], generator)
         self.mixing = Mixing(shape[0], generator)
         self.coupling = Coupling(self.dimensions, config, generator)
-
-    def log_prob(self, x: Tensor) -> Tensor:
-        """See DensityModel.log_prob."""
-        return self.log_prob_and_latent(x)[0]
 
     def log_prob_and_latent(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """log p(x) (N,) and the latent z (N, C, H, W)."""
@@ -129,6 +125,18 @@ class TiedFlow(DensityModel):
             z = self.coupling.inverse(z.flatten(1), parity).unflatten(1, self.shape)
             z = self.rescaling.inverse(self.mixing.inverse(z))
         return z / self.unit - 0.5
+
+    def latents(self, x: Tensor) -> Tensor:
+        """See Flow.latents."""
+        return self.encode(x)[0].flatten(1)
+
+    def from_latents(self, latents: Tensor) -> Tensor:
+        """See Flow.from_latents."""
+        return self.decode(latents.unflatten(1, self.shape))
+
+    def prior_log_prob(self, latents: Tensor) -> Tensor:
+        """See Flow.prior_log_prob: standard logistic."""
+        return logistic_log_prob(latents.unflatten(1, self.shape))
 
     @torch.no_grad()
     def sample(self, number: int, generator: torch.Generator, temperature: float = 1.0) -> Tensor:

@@ -1,7 +1,7 @@
 """Glow (Kingma & Dhariwal 2018, https://arxiv.org/abs/1807.03039); the network is in _glow.py."""
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Self
 
 from immature_ood.config import ModelConfig, Positive
 
@@ -23,6 +23,17 @@ class Config(ModelConfig):
     """Each block has K flow steps."""
     hidden_channels: Positive = 64
     """The coupling networks have so many channels, 512 in the paper's colour model."""
+
+    def objectives(self) -> Mapping[str, tuple[str, ...]]:
+        """See ModelConfig.objectives."""
+        return dict.fromkeys(("log_prob", "sum_z"), ("log_prob", "latent"))
+
+    @classmethod
+    def examples(cls) -> Iterator[tuple[Self, tuple[int, ...]]]:
+        """See ModelConfig.examples: grey, colour, and one block of oblong images."""
+        yield cls(blocks=2, steps=2, hidden_channels=6), (1, 8, 8)
+        yield cls(blocks=2, steps=1, hidden_channels=5), (3, 4, 4)
+        yield cls(blocks=1, steps=2, hidden_channels=4), (1, 6, 2)
 
     def faults(self, shape: tuple[int, ...]) -> Iterator[str]:
         """A line if the sides of (C, H, W) cannot be halved so often."""

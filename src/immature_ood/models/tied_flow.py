@@ -1,6 +1,7 @@
 """The grey model of the code released with arXiv 2502.00820: one MLP coupling, used by every step (_tied_flow.py)."""
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Self
 
 from immature_ood.config import ModelConfig, Positive
 
@@ -24,6 +25,17 @@ class Config(ModelConfig):
     """Each of these layers has so many features."""
     unit_range: bool = False
     """The flow begins with pixels / 255, as in the released code, not with pixels / 256."""
+
+    def objectives(self) -> Mapping[str, tuple[str, ...]]:
+        """See ModelConfig.objectives."""
+        return dict.fromkeys(("log_prob", "sum_z"), ("log_prob", "latent"))
+
+    @classmethod
+    def examples(cls) -> Iterator[tuple[Self, tuple[int, ...]]]:
+        """See ModelConfig.examples: grey, grey in the released code's range, and oblong colour."""
+        yield cls(steps=4, hidden_layers=2, hidden_features=9), (1, 4, 4)
+        yield cls(steps=2, hidden_layers=1, hidden_features=9, unit_range=True), (1, 4, 4)
+        yield cls(steps=3, hidden_layers=1, hidden_features=7), (3, 3, 2)
 
 
 def make(config: Config, shape: tuple[int, int, int], generator: "torch.Generator") -> "TiedFlow":

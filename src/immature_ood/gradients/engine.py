@@ -1,0 +1,50 @@
+"""What every engine promises: squared gradient norms of one model's layers, for groups of samples."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from immature_ood.density import DensityModel, Evaluated
+
+__all__ = ["Engine", "Forward", "Measured"]
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Of N samples and K layers.
+
+    squared: by b, (N / b, K), ‖∇_{θ_k} Σ value‖² of each group of b; exactly zero where the gradient is.
+    evaluated: the objective and its statistics of every sample; nothing in it needs a gradient.
+    """
+
+    squared: Mapping[int, Tensor]
+    evaluated: Evaluated
+
+
+class Engine(Protocol):
+    """For one model and objective.
+
+    gradient_bytes: of the gradients that are held at once, for each sample.
+    """
+
+    @property
+    def gradient_bytes(self) -> int: ...
+
+    def __call__(self, x: Tensor, batch_sizes: Sequence[int], noise: Tensor | None = None) -> Measured:
+        """x (N, ...), as the model takes it; noise: the model's own, (N, *noise_shape); N a multiple of every b."""
+
+
+class Forward:
+    """What an engine is where no gradient is asked for: the statistics alone."""
+
+    gradient_bytes = 0
+
+    def __init__(self, model: DensityModel, objective: str = "log_prob") -> None:
+        self._model, self._objective = model, model.objective(objective)
+
+    @torch.no_grad()
+    def __call__(self, x: Tensor, batch_sizes: Sequence[int], noise: Tensor | None = None) -> Measured:
+        return Measured({}, self._objective(self._model, x, noise))
