@@ -183,7 +183,7 @@ BAD_CALLS = {
     "noise: Input should be 'fixed', 'fresh' or 'none', got 'Fixed'": lambda model, features: ood.extract(
         model, some_images(4), noise="Fixed"
     ),
-    "objective: Input should be 'log_prob' or 'sum_z', got 'logprob'": lambda model, features: ood.extract(
+    "Glow has no objective 'logprob'; did you mean 'log_prob'?": lambda model, features: ood.extract(
         model, some_images(4), objective="logprob"
     ),
     "units: 4, one for each image, got 3": lambda model, features: ood.extract(model, some_images(4), units=[0, 1, 2]),

@@ -13,13 +13,14 @@ import numpy as np
 import torch
 from pydantic import ValidationError
 
-from immature_ood import detectors, gradients, models, registry
+from immature_ood import detectors, extraction, models, registry
 from immature_ood.checkpoints import Run
 from immature_ood.config import Config, DetectorConfig, ModelConfig
 from immature_ood.density import DensityModel
 from immature_ood.dequantisation import derive_seed
 from immature_ood.detectors import Detector
-from immature_ood.features import Features
+from immature_ood.extraction import Split
+from immature_ood.features import LOG_NORMS, Features
 from immature_ood.intervals import Estimate, Units, evaluate
 from immature_ood.kinds.images import Config as ImageConfig
 from immature_ood.study import EvaluationConfig, FeatureConfig, TrainingConfig, faults_of
@@ -83,12 +84,14 @@ def extract(
     *,
     objective: str = "log_prob",
     noise: str = "fixed",
+    statistics: Sequence[str] = (LOG_NORMS,),
     units: Sequence[int] | None = None,
     name: str = "images",
 ) -> dict[int, Features]:
     """The features of images (N, C, H, W) uint8 by batch size b: what detectors are fitted on, and score.
 
-    objective, noise: as in the section `features` of a study. units: N numbers, alike for images that belong together;
+    objective, noise: as in the section `features` of a study. statistics: what detectors read (see Features); log_prob
+    is among them if the model knows it. units: N numbers, alike for images that belong together;
     by default each is on its own. name: of the data set, from which the noise of dequantisation follows too.
     """
     asked = {"batch_sizes": [*batch_sizes], "objective": objective, "noise": noise}
@@ -97,9 +100,7 @@ def extract(
         raise ValueError(f"{len(images)} images make no group of {max(options.batch_sizes)}; give more, or a smaller b")
     if units is not None and len(units) != len(images):
         raise ValueError(f"units: {len(images)}, one for each image, got {len(units)}")
-    found = gradients.extract(
-        model, images, name, "test", options.batch_sizes, objective=objective, noise=noise, units=units
-    )
+    found = extraction.extract(model, Split(images, name, "test", units), options, statistics)
     return {features.batch_size: features for features in found}
 
 
