@@ -14,13 +14,14 @@ from immature_ood import extraction
 from immature_ood.extraction import Split
 from immature_ood.gradients import ENGINES
 from immature_ood.gradients.closed_form import ClosedForm
+from immature_ood.kinds.images import Config as ImageConfig
 from immature_ood.study import FeatureConfig
 
 
 def extract(model, pixels, dataset, split, batch_sizes, chunk=None, *, units=None, config=None, **options):
     """extraction.extract, with the few values of a FeatureConfig that tests choose."""
     chosen = FeatureConfig(batch_sizes=batch_sizes, chunk_images=chunk, **(config or {}))
-    return extraction.extract(model, Split(pixels, dataset, split, units), chosen, **options)
+    return extraction.extract(model, Split(pixels, ImageConfig(), dataset, split, units), chosen, **options)
 
 
 @pytest.mark.parametrize("engine", ENGINES)

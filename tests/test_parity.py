@@ -10,6 +10,7 @@ import torch
 from immature_ood.extraction import Split, extract
 from immature_ood.gradients import layer_norms
 from immature_ood.gradients.closed_form import uncovered
+from immature_ood.kinds.images import Config as ImageConfig
 from immature_ood.models.glow import Config as GlowConfig
 from immature_ood.models.glow import make
 from immature_ood.study import FeatureConfig
@@ -106,7 +107,9 @@ def test_the_sum_of_the_latent_leaves_27_of_1353_layers_without_gradient():
     assert {name for name, gradient in gradients.items() if gradient is not None and not gradient.any()} == CUT_OFF
     assert (len(gradients), len(UNUSED), len(CUT_OFF)) == (1353, 9, 18)
     pixels = np.random.default_rng(0).integers(0, 256, (2, *SHAPE), dtype=np.uint8)
-    (features,) = extract(model, Split(pixels, "noise", "test"), FeatureConfig(batch_sizes=[1], objective="sum_z"))
+    (features,) = extract(
+        model, Split(pixels, ImageConfig(), "noise", "test"), FeatureConfig(batch_sizes=[1], objective="sum_z")
+    )
     without = np.isneginf(features.log_norms)
     assert (without == without[0]).all()
     assert {name for name, dead in zip(features.layers, without[0], strict=True) if dead} == UNUSED | CUT_OFF

@@ -49,10 +49,10 @@ class Split:
         units = np.arange(len(self.stored)) if self.units is None else np.asarray(self.units)
         grouping = group(units, batch_sizes)
         if not all(len(grouping.images(b)) for b in batch_sizes):
+            found = f"{len(self.stored)} {self.data.samples} of {len({*units.tolist()})} units"
             raise ValueError(
-                f"{self.dataset}, {self.name}: {len(self.stored)} {self.data.samples} of {len({*units.tolist()})} units make no "
-                f"group of {max(batch_sizes)} from as many units; lower features.batch_sizes, or choose another unit "
-                f"or more {self.data.samples}"
+                f"{self.dataset}, {self.name}: {found} make no group of {max(batch_sizes)} from as many units; "
+                f"lower features.batch_sizes, or choose another unit or more {self.data.samples}"
             )
         return grouping
 

@@ -100,7 +100,8 @@ def extract(
         raise ValueError(f"{len(images)} images make no group of {max(options.batch_sizes)}; give more, or a smaller b")
     if units is not None and len(units) != len(images):
         raise ValueError(f"units: {len(images)}, one for each image, got {len(units)}")
-    found = extraction.extract(model, Split(images, name, "test", units), options, statistics)
+    split = Split(images, _OfShape(given=images.shape[1:]), name, "test", units)
+    found = extraction.extract(model, split, options, statistics)
     return {features.batch_size: features for features in found}
 
 
