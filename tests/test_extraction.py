@@ -10,12 +10,17 @@ import pytest
 import torch
 from test_gradients import ROUNDING, SHAPE, glow
 
-from immature_ood import extraction
+from immature_ood import extraction, registry
+from immature_ood.dequantisation import fixed_noise
 from immature_ood.extraction import Split
-from immature_ood.gradients import ENGINES
+from immature_ood.gradients import ENGINES, layer_norms
 from immature_ood.gradients.closed_form import ClosedForm
 from immature_ood.kinds.images import Config as ImageConfig
+from immature_ood.kinds.images.tensors import dequantise
+from immature_ood.models import make_model
 from immature_ood.study import FeatureConfig
+
+VAE_FILE = Path(__file__).with_name("plugins") / "tiny_vae.py"
 
 
 def extract(model, pixels, dataset, split, batch_sizes, chunk=None, *, units=None, config=None, **options):
@@ -168,3 +173,106 @@ for number in (500, 10_000):
     features = 10_000 * 1.2 * (layers * 28 + 192) / 2**20  # of each number: the parts, joined, double, its log, single
     assert many - few < features + 5
     print(f"{few:.0f} MiB for 500 images, {many:.0f} MiB for 10,000")
+
+
+# A model with noise of its own, and no log_prob -------------------------------------------------------------------
+
+
+def tiny_vae():
+    config = registry.parse("models", {"architecture": str(VAE_FILE)})
+    return make_model(config, (1, 4, 4), torch.Generator().manual_seed(0))
+
+
+def greys(number=23):
+    return np.random.default_rng(0).integers(0, 256, (number, 1, 4, 4), dtype=np.uint8)
+
+
+def elbo(model, pixels, dataset="noise", statistics=("log_norms", "latent"), **options):
+    """Features by b, of the objective elbo."""
+    config = {"objective": "elbo", **options.pop("config", {})}
+    sizes = options.pop("sizes", [1, 5])
+    found = extract(model, pixels, dataset, "test", sizes, config=config, statistics=statistics, **options)
+    return {features.batch_size: features for features in found}
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("noise", ["fixed", "fresh", "none"])
+def test_a_model_with_noise_has_the_same_features_alone_and_in_a_chunk(engine, noise):
+    model, pixels = tiny_vae(), greys()
+    options = {"engine": engine, "config": {"noise": noise}, "noise_key": ("epoch", 1)}
+    whole = elbo(model, pixels, chunk=20, **options)
+    parts = elbo(model, pixels, chunk=5, **options)
+    for b, features in whole.items():
+        np.testing.assert_allclose(parts[b].log_norms, features.log_norms, rtol=0, atol=ROUNDING)
+        np.testing.assert_allclose(parts[b].of("latent"), features.of("latent"), rtol=1e-5, atol=1e-6)
+    if noise != "fresh":  # which follows from the place
+        alone = elbo(model, pixels[7:8], sizes=[1], **options)[1]
+        np.testing.assert_allclose(alone.log_norms, whole[1].log_norms[7:8], rtol=0, atol=ROUNDING)
+
+
+def test_a_models_own_noise_is_fixed_or_fresh_as_that_of_dequantisation():
+    model, pixels = tiny_vae(), greys(5)
+
+    def norms(noise, key=(), dataset="noise"):
+        return elbo(model, pixels, dataset, sizes=[1], config={"noise": noise}, noise_key=key)[1].log_norms
+
+    assert np.array_equal(norms("fixed", (1,)), norms("fixed", (2,)))
+    assert np.array_equal(norms("none", (1,)), norms("none", (2,)))
+    assert (norms("fresh", (1,)) != norms("fresh", (2,))).any(axis=1).all()
+    assert (norms("none") != norms("none", dataset="other")).any(axis=1).all()  # the model's own, of the data set
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_norms_of_a_model_with_noise_are_those_of_a_loop(engine):
+    model, generator = tiny_vae().double(), torch.Generator().manual_seed(1)
+    x = torch.rand(10, 1, 4, 4, generator=generator).double() - 0.5
+    noise = torch.randn(10, *model.noise_shape, generator=generator).double()
+    for b, norms in layer_norms(model, x, [1, 2, 5], engine, "elbo", noise).items():
+        for place, (group, own) in enumerate(zip(x.split(b), noise.split(b), strict=True)):
+            value = model.objective("elbo")(model, group, own).value.sum()
+            gradients = torch.autograd.grad(value, [parameter for _, parameter in model.layers()])
+            expected = torch.stack([gradient.square().sum() for gradient in gradients])
+            torch.testing.assert_close(norms.squared[place], expected, rtol=1e-9, atol=0)
+
+
+def test_features_hold_what_was_asked_for_and_log_prob_where_it_is_known():
+    asked = {"log_norms": ["log_norms"], "latent": ["latent"], "pixels": ["pixels"], "elbo": ["elbo"]}
+    for name, statistics in asked.items():
+        (features,) = elbo(tiny_vae(), greys(4), statistics=statistics, sizes=[2]).values()
+        assert [*features.statistics] == [name]
+        assert np.isnan(features.bits_per_dim)
+        with pytest.raises(ValueError, match=rf"noise/test: the features hold {name}, but no log_prob; .* its needs"):
+            features.log_prob  # noqa: B018
+    model = glow(dtype=torch.float32)
+    pixels = np.random.default_rng(0).integers(0, 256, (4, *SHAPE), dtype=np.uint8)
+    (features,) = extract(model, pixels, "noise", "test", [2], statistics=["latent", "pixels"])
+    assert {name: (each.shape, str(each.dtype)) for name, each in features.statistics.items()} == {
+        "log_prob": ((2,), "float64"),
+        "latent": ((2, 2, 24, 2, 2), "float32"),
+        "pixels": ((2, 2, *SHAPE), "uint8"),
+    }
+    assert np.array_equal(features.of("pixels").reshape(pixels.shape), pixels)
+    with torch.no_grad():
+        x = dequantise(torch.from_numpy(pixels), fixed_noise(pixels, "noise"))
+        log_prob, z = model.log_prob_and_latent(x)
+    np.testing.assert_array_equal(features.of("latent").reshape(z.shape), z)
+    np.testing.assert_array_equal(features.log_prob, log_prob.reshape(2, 2).mean(dim=1))
+
+
+@pytest.mark.parametrize(
+    ("config", "statistics", "message"),
+    [
+        ({"objective": "elbo"}, ["log_prob"], "TinyVae with objective elbo gives no log_prob, only elbo, latent"),
+        ({"objective": "log_prob"}, [], "TinyVae has no objective 'log_prob'; valid names: elbo"),
+        ({"objective": "elb"}, [], r"TinyVae has no objective 'elb'; did you mean 'elbo'\?"),
+    ],
+)
+def test_what_a_model_has_not_is_refused_by_name(config, statistics, message):
+    with pytest.raises(ValueError, match=message):
+        extract(tiny_vae(), greys(2), "noise", "test", [1], config=config, statistics=statistics)
+
+
+def test_a_kind_of_noise_that_there_is_not_is_refused_by_name():
+    config = FeatureConfig(batch_sizes=[1]).model_copy(update={"noise": "Fixed"})
+    with pytest.raises(ValueError, match=r"no 'Fixed' among the kinds of noise; did you mean 'fixed'\?"):
+        extraction.extract(glow(), Split(np.zeros((1, *SHAPE), np.uint8), ImageConfig(), "noise", "test"), config)
