@@ -13,7 +13,6 @@ import torch
 import immature_ood as ood
 from immature_ood import training
 from immature_ood.checkpoints import Run
-from immature_ood.face import _run
 from immature_ood.kinds.images import Config as ImageConfig
 from immature_ood.registry import parse
 from immature_ood.study import TrainingConfig
@@ -62,14 +61,17 @@ def test_the_lines_of_readme_run(capsys):
 
 
 @pytest.mark.parametrize("epochs", [0, 2])
-def test_weights_are_those_of_a_study(tmp_path, epochs):
+def test_weights_are_those_that_a_study_keeps(tmp_path, epochs):
     images = some_images(48)
     config, options = parse("models", SMALL), TrainingConfig.model_validate(OPTIONS)
     run = Run("images", "glow", config, options, ImageConfig(side=4), 3, torch.get_num_threads(), "", {})
-    study = training.train(training.start(run, images), epochs, images, images[:8], tmp_path)
+    study = training.train(training.start(run, images), epochs, images, images[:8], tmp_path / "scratch")
     found = ood.train(SMALL, images, epochs, seed=3, training=OPTIONS).state_dict()
-    assert found.keys() == study.model.state_dict().keys()
-    assert all(torch.equal(found[name], tensor) for name, tensor in study.model.state_dict().items())
+    training.save(study, tmp_path / "kept")
+    model, checkpoint = ood.load_model(tmp_path / "kept/weights.safetensors")
+    assert (checkpoint.seed, checkpoint.epoch, model.training) == (3, epochs, False)
+    assert found.keys() == model.state_dict().keys()
+    assert all(torch.equal(found[name], tensor) for name, tensor in model.state_dict().items())
 
 
 def test_random_numbers_follow_from_the_seed_and_the_name():
@@ -89,16 +91,6 @@ def test_models_by_name_or_description():
     assert len([*few.layers()]) < len([*many.layers()])
     again = ood.make_model(parse("models", SMALL), (1, 4, 4))
     assert all(torch.equal(one, other) for one, other in zip(few.parameters(), again.parameters(), strict=True))
-
-
-def test_a_model_is_kept_as_a_study_keeps_it(tmp_path, model):
-    run = _run(parse("models", SMALL), some_images(48), TrainingConfig.model_validate(OPTIONS), 0, "images")
-    state = training.start(run, some_images(48))
-    state.log.append({"train_bits_per_dim": None, "fit_bits_per_dim": 8.0, "seconds": 0.0})
-    training.save(state, tmp_path)
-    loaded, checkpoint = ood.load_model(tmp_path / "weights.safetensors")
-    assert (checkpoint.id_dataset, checkpoint.epoch) == ("images", 0)
-    assert loaded.shape == model.shape
 
 
 def test_features_and_scores_by_batch_size(model, features):
