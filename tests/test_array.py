@@ -80,7 +80,7 @@ def test_images_of_another_size_follow_the_resizing_rule(order, tmp_path, monkey
     path = written(tmp_path / "mine.npy", np.asarray(images, order=order))
     splits = array.load(array.Config(path=str(path), **SIZES), GREY, NOWHERE)
     for row, found in by_row(splits).items():
-        expected, _ = _pixels.fit(from_array(images[row].transpose(2, 0, 1)), GREY)
+        expected, _ = _pixels.to_image(from_array(images[row].transpose(2, 0, 1)), GREY)
         np.testing.assert_array_equal(found, expected)
     assert all(each.resized for each in splits.values())
 

@@ -173,7 +173,7 @@ def test_every_script_that_uses_no_model_starts_without_torch():
     for script in SCRIPTS.glob("*.py"):
         reached = source_hashes(script)
         with_torch = [name for name in reached if imports_torch(name, script)]
-        assert bool(with_torch) == (script.name in ("train.py", "sample.py", "draw_samples.py", "extract.py")), (
+        assert bool(with_torch) == (script.name in ("train.py", "make_samples.py", "draw_samples.py", "extract.py")), (
             script.name,
             with_torch,
         )

@@ -235,7 +235,7 @@ def test_arrays_follow_the_resizing_rule_too(source, image, published, data_dir)
     as_stored, other = (load(source, published, data_dir, each) for each in (native(source), image))
     assert as_stored["test"].origins == other["test"].origins
     for before, after in zip(as_stored["test"].pixels, other["test"].pixels, strict=True):
-        expected, _ = _pixels.fit(from_array(before), image)
+        expected, _ = _pixels.to_image(from_array(before), image)
         np.testing.assert_array_equal(after, expected)
     assert other["test"].resized
 
@@ -497,7 +497,7 @@ def gradient(width, height):
 
 @pytest.mark.parametrize(("width", "height"), [(28, 28), (31, 28), (28, 45)])
 def test_a_picture_that_fits_is_only_cropped(width, height):
-    pixels, resampled = _pixels.fit(Image.fromarray(gradient(width, height)), ImageConfig())
+    pixels, resampled = _pixels.to_image(Image.fromarray(gradient(width, height)), ImageConfig())
     left, top = (width - 28) // 2, (height - 28) // 2
     np.testing.assert_array_equal(pixels[0], gradient(width, height)[top : top + 28, left : left + 28])
     assert not resampled
@@ -507,7 +507,7 @@ def test_a_picture_that_fits_is_only_cropped(width, height):
 def test_larger_and_smaller_pictures_are_resampled_by_pillow(resize):
     for side in (20, 57):
         picture = Image.fromarray(gradient(side, side))
-        pixels, resampled = _pixels.fit(picture, ImageConfig(resize=resize))
+        pixels, resampled = _pixels.to_image(picture, ImageConfig(resize=resize))
         expected = picture.resize((28, 28), getattr(Image.Resampling, resize.upper()))
         np.testing.assert_array_equal(pixels[0], np.asarray(expected))
         assert resampled
@@ -516,7 +516,7 @@ def test_larger_and_smaller_pictures_are_resampled_by_pillow(resize):
 def test_making_smaller_is_antialiased():
     """A fine checkerboard becomes grey, not a coarse one."""
     board = (np.indices((280, 280)).sum(axis=0) % 2 * 255).astype(np.uint8)
-    pixels, _ = _pixels.fit(Image.fromarray(board), ImageConfig())
+    pixels, _ = _pixels.to_image(Image.fromarray(board), ImageConfig())
     assert np.abs(pixels.astype(int) - 127).max() <= 2
 
 
@@ -527,7 +527,7 @@ def test_every_mode_becomes_grey_or_colour(mode, image):
     picture = Image.fromarray(np.asarray(grey).astype(np.uint16) * 257) if mode == "I;16" else grey.convert(mode)
     if mode == "I":
         picture = Image.fromarray(np.asarray(grey).astype(np.int32) * 257)
-    pixels, _ = _pixels.fit(picture, image)
+    pixels, _ = _pixels.to_image(picture, image)
     assert pixels.shape == image.shape
     assert pixels.dtype == np.uint8
     if mode in ("L", "LA", "RGB", "RGBA", "I;16", "I", "P"):
@@ -539,7 +539,7 @@ def test_what_is_transparent_lies_over_black(palette):
     picture = Image.new("RGBA", (28, 28), (200, 100, 50, 255))
     picture.paste((255, 255, 255, 0), (0, 0, 14, 28))
     picture.paste((200, 100, 50, 128), (0, 0, 28, 14)) if not palette else None
-    pixels, _ = _pixels.fit(picture.convert("P") if palette else picture, ImageConfig(channels=3))
+    pixels, _ = _pixels.to_image(picture.convert("P") if palette else picture, ImageConfig(channels=3))
     np.testing.assert_array_equal(pixels[:, 20, 20], [200, 100, 50] if not palette else pixels[:, 27, 27])
     np.testing.assert_array_equal(pixels[:, 20, 2], [0, 0, 0] if not palette else pixels[:, 27, 2])
     if not palette:
@@ -551,7 +551,7 @@ def test_what_is_transparent_lies_over_black(palette):
 )
 def test_pixels_that_are_no_grey_levels_are_refused(array, said):
     with pytest.raises(ValueError, match=said):
-        _pixels.fit(Image.fromarray(array), ImageConfig())
+        _pixels.to_image(Image.fromarray(array), ImageConfig())
 
 
 # --- the folder ------------------------------------------------------------------------------------------------------

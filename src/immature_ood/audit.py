@@ -91,7 +91,7 @@ def compared(
 
 
 def _seeds(scores: Iterable[Scores]) -> list[int | str]:
-    """In order; all seeds together come last."""
+    """The seeds in order; all seeds together come last."""
     return sorted({one.checkpoint.seed for one in scores}, key=lambda seed: (isinstance(seed, str), seed))
 
 

@@ -68,7 +68,7 @@ def whole(value: Any) -> Any:
 
 
 def _real(value: Any) -> Any:
-    """So does it these; and YAML reads 1e-3 as a string."""
+    """Snakemake gives these as strings too; and YAML reads 1e-3 as one."""
     number = r"[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?"
     return float(value) if isinstance(value, str) and re.fullmatch(number, value, re.ASCII) else value
 

@@ -37,7 +37,7 @@ FLOAT_BYTES = 4
 
 @dataclass(frozen=True)
 class Cost:
-    """Of one model of a study, over all ID data sets and seeds.
+    """What one model of a study costs, over all ID data sets and seeds.
 
     jobs: of training and of features. hours: of one process on this machine, training and features. gibibytes: on disk.
     """
@@ -75,7 +75,7 @@ def cost_of(study: Study, config: ModelConfig, device: torch.device) -> Cost:
 
 
 def _seconds_an_image(model: DensityModel, study: Study, device: torch.device) -> tuple[float, float]:
-    """Of a training step without the optimiser, and of the norms of all group sizes."""
+    """Seconds of a training step without the optimiser, and of the norms of all group sizes, an image."""
     together = math.lcm(*study.features.batch_sizes)
     shape = (-(-TIMED_IMAGES // together) * together, *study.data.shape)
     stored = np.random.default_rng(0).integers(0, study.data.levels, shape).astype(study.data.storage)

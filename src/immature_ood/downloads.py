@@ -74,7 +74,7 @@ def fetch(download: Download, folder: Path, *, timeout: float = 30, attempts: in
     path = folder / download.file
     if path.exists():
         return _present(download, path)
-    with _alone(path):
+    with _in_turn(path):
         if path.exists():  # it came while this process waited
             return _present(download, path)
         failures = []
@@ -106,7 +106,7 @@ def _by_hand(download: Download, path: Path) -> str:
 
 
 @contextmanager
-def _alone(path: Path) -> Iterator[None]:
+def _in_turn(path: Path) -> Iterator[None]:
     """Waits until no other process downloads the file; a dead process holds no lock."""
     lock = path.with_name(f".{path.name}.lock")
     try:

@@ -317,7 +317,7 @@ def _flat(estimates: Mapping[str, Estimate]) -> dict[str, float]:
 
 
 def _training(trained: Mapping[CheckpointId, Trained], checkpoint: CheckpointId) -> Trained:
-    """Of all seeds together the time of all trainings, and how far the worst is above its lowest bits/dim."""
+    """How a checkpoint was trained; all seeds together took the time of all, and are as far in a spike as the worst."""
     found = [trained[one] for one in trained if one == checkpoint]
     if checkpoint.seed == POOLED:
         found = [trained[one] for one in trained if replace(one, seed=POOLED) == _unlike_seeds(checkpoint, one)]

@@ -77,7 +77,7 @@ class Side:
         return float(self.sizes.sum() ** 2 / (self.sizes**2).sum())
 
     def covariance(self, first: np.ndarray, second: np.ndarray) -> float:
-        """Of two sums of (n,) influences."""
+        """The covariance of two sums of (n,) influences."""
         sums = (np.bincount(self.of, each, self.count) for each in (first, second))
         return float(np.dot(*sums) * self.count / (self.count - 1))
 
@@ -91,7 +91,7 @@ class Units:
 
     @classmethod
     def numbered(cls, of_id: np.ndarray, of_ood: np.ndarray) -> "Units":
-        """From any numbers (n,), (m,): groups of the same number belong together."""
+        """Units from any numbers (n,), (m,): groups of the same number belong together."""
         return cls(*(Side(np.unique(each, return_inverse=True)[1]) for each in (of_id, of_ood)))
 
     @classmethod
@@ -119,7 +119,7 @@ class Units:
         return float(special.stdtrit(self.freedom, (1 + confidence) / 2))
 
     def covariance(self, first: Influence, second: Influence) -> float:
-        """Of two metrics on the same groups."""
+        """The covariance of two metrics on the same groups."""
         return self.id.covariance(first.of_id, second.of_id) + self.ood.covariance(first.of_ood, second.of_ood)
 
 
@@ -232,7 +232,7 @@ class Difference:
         return self.first.value - self.second.value
 
     def estimate(self, confidence: float) -> Estimate:
-        """With its interval."""
+        """The difference with its interval."""
         if self.units.fewest < FEWEST_UNITS:
             return Estimate(self.value, math.nan, math.nan)
         quantile = self.units.quantile(confidence)
@@ -255,11 +255,11 @@ class Difference:
         return max(math.sqrt(max(squared, 0.0)), quantile * self.error)
 
     def p_difference(self) -> float:
-        """Of "the difference is 0": 1 − the highest confidence at which the interval leaves 0 out; NaN without one."""
+        """The p-value of "it is 0": 1 − the highest confidence whose interval leaves 0 out; NaN without an interval."""
         return self._p(self.low, 0.0) if self.value > 0 else self._p(lambda quantile: -self.high(quantile), 0.0)
 
     def p_equivalence(self, margin: float) -> float:
-        """Of "it is `margin` or more, either way": as p_difference, for an interval within ± margin."""
+        """The p-value of "it is `margin` or more, either way": as p_difference, for an interval within ± margin."""
         return max(self._p(self.low, -margin), self._p(lambda quantile: -self.high(quantile), -margin))
 
     def _p(self, bound: Callable[[float], float], shift: float) -> float:

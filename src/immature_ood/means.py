@@ -117,7 +117,7 @@ def combined(weights: Sequence[float], terms: Sequence[Term]) -> Term:
 
 
 def _added(of_units: Iterable[Mapping[str, np.ndarray]], weights: Sequence[float]) -> dict[str, np.ndarray]:
-    """By data set, Σ weight · contributions; where lengths differ, units that are missing contribute nothing."""
+    """Σ weight · contributions by data set; where lengths differ, units that are missing contribute nothing."""
     total: dict[str, np.ndarray] = {}
     for weight, one in zip(weights, of_units, strict=True):
         for dataset, values in one.items():
@@ -268,7 +268,7 @@ def _saturated(*both: Terms) -> int:
 
 
 def means_summary(table: pd.DataFrame) -> str:
-    """Of each detector and batch size, the first trained epoch against the last, in a line; "" of one epoch alone."""
+    """A line for each detector and batch size: the first trained epoch against the last; "" of one epoch alone."""
     trained = table[(table["epoch"] >= 1) & (table["epoch"] < table["last_epoch"])]
     rows = trained.drop_duplicates(["model", "detector", "batch_size"]).to_dict("records")
     return "\n".join([*_headings(rows[0]), *map(_line, rows)]) if rows else ""

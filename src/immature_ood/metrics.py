@@ -26,7 +26,7 @@ class Influence:
 
     @classmethod
     def centred(cls, value: float, of_id: np.ndarray, of_ood: np.ndarray) -> Self:
-        """From derivatives by the groups' weights, whose sum a sample cannot change."""
+        """Influences from derivatives by the groups' weights, whose sum a sample cannot change."""
         return cls(value, of_id - of_id.mean(), of_ood - of_ood.mean())
 
 

@@ -143,7 +143,7 @@ def correlation_table(
 
 
 def _pooled(group: pd.DataFrame, names: Mapping[str, str], config: EvaluationConfig) -> dict[str, object]:
-    """Of all rows of all pairs together."""
+    """The correlation over all rows of all pairs together."""
     values = group[["overlap", "auroc"]].to_numpy()
     own, other = (group[side].map(lambda name: names.get(name, name)) for side in PAIR)
     pairs = list(zip(own, other, strict=True))

@@ -6,7 +6,7 @@ import sys
 
 import torch
 
-__all__ = ["DeviceError", "fits", "prepare"]
+__all__ = ["DeviceError", "has_room_for", "prepare"]
 
 M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_THRESHOLD = -1, -2, -3  # of glibc's malloc.h
 
@@ -38,7 +38,7 @@ def prepare(threads: int, device: str = "cpu", *, tf32: bool = False, keep_memor
 
 
 def _make_exact(*, tf32: bool) -> None:
-    """Of a GPU: the same bytes each time, and float32 products in float32 unless tf32."""
+    """Makes a GPU compute the same bytes each time, and float32 products in float32 unless tf32."""
     for products in (torch.backends.cuda.matmul, torch.backends.cudnn.conv):  # type: ignore[attr-defined]
         products.fp32_precision = "tf32" if tf32 else "ieee"
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # else cuBLAS may give other bytes each time
@@ -57,7 +57,7 @@ def _chosen(device: str) -> torch.device:
     return torch.device(device)
 
 
-def fits(size: int, device: torch.device, share: float = 0.25) -> bool:
+def has_room_for(size: int, device: torch.device, share: float = 0.25) -> bool:
     """Whether so many bytes are at most a share of the memory that is free on the device."""
     if device.type != "cuda":
         return True

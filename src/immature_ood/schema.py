@@ -24,7 +24,7 @@ LIMITS = {"ge": "minimum", "gt": "exclusiveMinimum", "le": "maximum", "lt": "exc
 
 
 class _Generator(GenerateJsonSchema):
-    """As pydantic's, without a title for every key."""
+    """The generator of pydantic, without a title for every key."""
 
     def field_title_should_be_set(self, schema: Any) -> bool:
         """A key is its own title."""
@@ -114,7 +114,7 @@ def _at(ref: str, definitions: Schema) -> Schema:
 
 
 def _standard(schema: Any) -> Any:
-    """With JSON Schema's words for limits, which pydantic leaves in its own where a value is read from words first."""
+    """The schema in JSON Schema's words for limits; pydantic has its own where a value is read from words first."""
     if isinstance(schema, list):
         return [_standard(each) for each in schema]
     if not isinstance(schema, dict):

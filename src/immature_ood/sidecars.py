@@ -30,5 +30,5 @@ def read_checkpoint(sidecar: str | Path) -> Trained:
 
 
 def read_checkpoints(sidecars: Iterable[str | Path]) -> dict[CheckpointId, Trained]:
-    """By checkpoint, from the checkpoint.json beside its weights."""
+    """What is said of each checkpoint, from the checkpoint.json beside its weights."""
     return {trained.checkpoint: trained for trained in map(read_checkpoint, sidecars)}

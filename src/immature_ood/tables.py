@@ -99,7 +99,7 @@ class PaperTable:
 
     @property
     def header(self) -> str:
-        """Of the column of row names."""
+        """The header of the column of row names."""
         return "ID" if self.calibration else "ID → OOD"
 
     @property

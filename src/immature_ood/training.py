@@ -28,7 +28,7 @@ from immature_ood.models import make_model
 from immature_ood.noise import fixed_normal, training_normal
 from immature_ood.progress import progress
 from immature_ood.provenance import CheckpointId, versions
-from immature_ood.runtime import fits
+from immature_ood.runtime import has_room_for
 from immature_ood.storage import StorageError, read_json_lines, write_bytes, write_json
 from immature_ood.study import TrainingConfig
 
@@ -129,7 +129,7 @@ def train(
     """
     _check_number(state.run, len(pixels), until)
     pixels_tensor = _frozen(state.run, pixels)
-    if fits(pixels_tensor.nbytes, state.device):
+    if has_room_for(pixels_tensor.nbytes, state.device):
         pixels_tensor = pixels_tensor.to(state.device)
     fit_pixels = fit_pixels[:MONITORED]
     fit_x, fit_noise = _fit_images(state.run, fit_pixels), _fit_noise(state, fit_pixels)

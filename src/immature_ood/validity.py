@@ -144,7 +144,7 @@ def _leaf(path: str, found: Any, expected: Any) -> tuple[str, str, str]:
 
 
 def _plain(value: Any) -> Any:
-    """As it would come out of a file of JSON."""
+    """The value as it would come out of a file of JSON."""
     return json.loads(json.dumps(value))
 
 

@@ -278,7 +278,7 @@ def test_a_model_is_trained_on_samples_of_another(project):
     study["datasets"]["more"] = yaml.safe_load(samples)
     (project / "studies/samples.yaml").write_text(yaml.safe_dump(study))
     plan = jobs(project, study="studies/samples.yaml")
-    assert (plan["make_images"], plan["sample"], plan["train"]) == (2, 1, 9)
+    assert (plan["make_images"], plan["make_samples"], plan["train"]) == (2, 1, 9)
     snakemake(
         project, *(f"results/samples/tables/{name}.csv" for name in ("samples", "auroc")), study="studies/samples.yaml"
     )

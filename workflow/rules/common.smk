@@ -288,7 +288,7 @@ def settings(rule, left_out=(), **wildcards):
 def settings_of_images(dataset):
     """All that the images of a data set follow from, read or drawn, but for a model that they are drawn from."""
     if dataset in SAMPLED:
-        return settings("sample", samples=dataset)
+        return settings("make_samples", samples=dataset)
     return settings("make_images", ["data_dir"], dataset=dataset)
 
 

@@ -43,16 +43,16 @@ rule make_images:
         "../scripts/make_images.py"
 
 
-rule sample:
+rule make_samples:
     input:
         lambda wildcards: checkpoint_of_samples(wildcards.samples),
     output:
         train=f"{SHARED}/data/{{samples}}/train.npy",
         manifest=f"{SHARED}/data/{{samples}}/manifest.json",
     log:
-        f"{SHARED}/logs/sample/{{samples}}.log",
+        f"{SHARED}/logs/make_samples/{{samples}}.log",
     benchmark:
-        f"{SHARED}/benchmarks/sample/{{samples}}.tsv"
+        f"{SHARED}/benchmarks/make_samples/{{samples}}.tsv"
     conda:
         "../../envs/torch.yaml"
     threads: study.threads
@@ -69,11 +69,11 @@ rule sample:
             wildcards.samples
         ].samples_of.model_dump(),
         source=lambda wildcards: sources(
-            "sample.py",
+            "make_samples.py",
             registry.file_of(
                 "models", model_of_samples(wildcards.samples).architecture
             ),
             KIND,
         ),
     script:
-        "../scripts/sample.py"
+        "../scripts/make_samples.py"

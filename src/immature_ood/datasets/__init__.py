@@ -240,7 +240,7 @@ def _changed(images: Images, config: DatasetConfig, data: KindOfData) -> Images:
 
 
 def _without_repeats(splits: Mapping[str, Images]) -> dict[str, Images]:
-    """Without the fit images that are test images, and the training images that are either."""
+    """The splits without the fit images that are test images, and the training images that are either."""
     seen: set[str] = set()
     kept = {}
     for split in reversed(SPLITS):

@@ -11,7 +11,7 @@ from immature_ood.kinds.images import Config as ImageConfig
 if TYPE_CHECKING:
     from PIL.Image import Image as Picture
 
-__all__ = ["FORMATS", "fit", "opened"]
+__all__ = ["FORMATS", "opened", "to_image"]
 
 # Bitmaps that Pillow reads itself: others, such as PostScript, start another program. TGA, without a mark, is last.
 FORMATS = ("PNG", "JPEG", "GIF", "BMP", "PPM", "TIFF", "WEBP", "AVIF", "JPEG2000", "PCX", "QOI", "TGA")
@@ -50,7 +50,7 @@ def _upright(picture: "Picture") -> "Picture":
     return picture if turn is None else picture.transpose(turn)
 
 
-def fit(picture: "Picture", image: ImageConfig) -> tuple[np.ndarray, bool]:
+def to_image(picture: "Picture", image: ImageConfig) -> tuple[np.ndarray, bool]:
     """A picture as (C, side, side) uint8, and whether it was resampled.
 
     To the study's channels (grey is luma of ITU-R BT.601; alpha lies over black; 16 bits are scaled to 8), then the
@@ -89,7 +89,7 @@ def _eight_bits(pixels: np.ndarray) -> np.ndarray:
 
 
 def _square(picture: "Picture") -> "Picture":
-    """Without what the longer side has over, half of it at each end."""
+    """The picture without what its longer side has over, half of it at each end."""
     side = min(picture.size)
     left, top = (picture.width - side) // 2, (picture.height - side) // 2
     return picture.crop((left, top, left + side, top + side))

@@ -6,13 +6,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 import numpy as np
 
 from immature_ood.datasets import Images, Pool
-from immature_ood.datasets._pixels import FORMATS, fit, opened
+from immature_ood.datasets._pixels import FORMATS, opened, to_image
 from immature_ood.kinds.images import Config as ImageConfig
 from immature_ood.kinds.images.pictures import from_array
 from immature_ood.progress import progress
 from immature_ood.storage import StorageError
 
-__all__ = ["Crop", "Reader", "fit_all", "of_arrays", "of_files", "of_images"]
+__all__ = ["Crop", "Reader", "of_arrays", "of_files", "of_images", "to_images"]
 
 Crop = tuple[int, int, int, int]  # left, top, right, bottom
 Reader = Callable[[Sequence[int]], Iterator[bytes]]  # the contents of the files at these places, one after another
@@ -32,7 +32,7 @@ def of_arrays(arrays: Mapping[str, np.ndarray], stored: str, image: ImageConfig)
     names = [f"{name}#{row}" for name, array in arrays.items() for row in range(len(array))]
 
     def read(places: np.ndarray) -> Images:
-        chosen, resized = fit_all(pixels[places], image)
+        chosen, resized = to_images(pixels[places], image)
         return Images(chosen, [names[place] for place in places], [stored] * len(places), resized)
 
     return Pool(len(pixels), read)
@@ -59,11 +59,11 @@ def of_files(names: Sequence[str], contents: Reader, place: str, image: ImageCon
     return Pool(len(names), read)
 
 
-def fit_all(pixels: np.ndarray, image: ImageConfig) -> tuple[np.ndarray, bool]:
+def to_images(pixels: np.ndarray, image: ImageConfig) -> tuple[np.ndarray, bool]:
     """(N, C, H, W) uint8 as (N, *image.shape), and whether they were resampled."""
     if pixels.shape[1:] == image.shape:
         return pixels, False
-    found = [fit(from_array(each), image) for each in pixels]
+    found = [to_image(from_array(each), image) for each in pixels]
     return np.array([each for each, _ in found], np.uint8).reshape(-1, *image.shape), any(did for _, did in found)
 
 
@@ -73,7 +73,7 @@ def _decoded(origin: str, content: bytes, image: ImageConfig, crop: Crop | None)
 
     try:
         with opened(io.BytesIO(content)) as (picture, stored):
-            pixels, resized = fit(picture.crop(crop) if crop else picture, image)
+            pixels, resized = to_image(picture.crop(crop) if crop else picture, image)
             return pixels, stored, resized
     except Exception as error:  # Pillow raises nearly everything over damaged files
         none = isinstance(error, UnidentifiedImageError)

@@ -15,7 +15,7 @@ from PIL import Image
 
 from immature_ood.config_file import StudyError
 from immature_ood.datasets import Images, Pool
-from immature_ood.datasets._pixels import fit
+from immature_ood.datasets._pixels import to_image
 from immature_ood.datasets.torchvision import classes
 from immature_ood.kinds.images import Config as ImageConfig
 from immature_ood.progress import progress
@@ -113,7 +113,7 @@ def _picture(data: Any, place: int, origin: str, image: ImageConfig) -> tuple[np
     if not isinstance(picture, Image.Image):
         raise StudyError(f"dataset: {type(data).__name__} gives {type(picture).__name__}, not pictures")
     try:
-        return fit(picture, image)
+        return to_image(picture, image)
     except (ValueError, OSError) as error:
         raise StorageError(f"{origin}: cannot be read as a picture ({error}); mend its file, then rerun") from error
 

@@ -22,7 +22,7 @@ import numpy as np
 
 from immature_ood.config_file import StudyError
 from immature_ood.datasets import Images, Pool, deal, deal_official
-from immature_ood.datasets._pools import fit_all
+from immature_ood.datasets._pools import to_images
 from immature_ood.kinds.images import Config as ImageConfig
 from immature_ood.kinds.images import ImageDatasetConfig
 from immature_ood.registry import did_you_mean
@@ -161,7 +161,7 @@ def _read(
     for start in range(0, len(rows), AT_ONCE):
         few = stored[rows[start : start + AT_ONCE]]
         few = few[:, None] if axis is None else np.moveaxis(few, axis, 1)
-        pixels[start : start + AT_ONCE], resampled = fit_all(few, image)
+        pixels[start : start + AT_ONCE], resampled = to_images(few, image)
         resized |= resampled
     origins = [arrays.origin(path.name, row) for row in rows.tolist()]
     return Images(pixels, origins, [path.suffix[1:].upper()] * len(rows), resized)

@@ -143,7 +143,7 @@ def _two_colours(generator: np.random.Generator) -> np.ndarray:
 
 
 def _cropped(ink: np.ndarray) -> np.ndarray:
-    """Without the blank rows and columns around it."""
+    """The image without the blank rows and columns around it."""
     rows, columns = np.flatnonzero(ink.any(axis=1)), np.flatnonzero(ink.any(axis=0))
     if not rows.size:
         return ink[:0, :0]

@@ -21,7 +21,7 @@ import numpy as np
 from immature_ood.config import DatasetConfig
 from immature_ood.datasets import Images, Pool, deal_official
 from immature_ood.datasets._archives import readable
-from immature_ood.datasets._pools import fit_all
+from immature_ood.datasets._pools import to_images
 from immature_ood.downloads import Download, find
 from immature_ood.kinds.images import Config as ImageConfig
 
@@ -77,7 +77,7 @@ def _pool(path: Path, image: ImageConfig) -> Pool:
             here = batches == batch
             pixels[here] = _rows(path, members[batch], rows[here])
         names = [f"{Path(members[batch]).name}#{row}" for batch, row in zip(batches, rows, strict=True)]
-        fitted, resized = fit_all(pixels, image)
+        fitted, resized = to_images(pixels, image)
         return Images(fitted, names, ["NPZ"] * len(names), resized)
 
     return Pool(sum(counts), read)

@@ -108,7 +108,7 @@ def _row_norms(gradient: Rows, b: int) -> Tensor:
 
 
 def _outer_norms(outer: Outer, batch_sizes: Sequence[int]) -> dict[int, Tensor]:
-    """By the cheaper of two exact ways, counted in multiplications an image."""
+    """The squared norms of sums of outer products, by the cheaper of two exact ways, in multiplications an image."""
     _, positions, n = outer.rows.shape
     m = outer.columns.shape[2]
     gram = sum(_gram_numbers(b * positions) / b for b in batch_sizes) * (n + m)
@@ -129,7 +129,7 @@ def _formed_norms(outer: Outer, batch_sizes: Sequence[int]) -> dict[int, Tensor]
 def _batched_norms(
     rows: Tensor, columns: Tensor, scale: Tensor | None, batch_sizes: Sequence[int]
 ) -> dict[int, Tensor]:
-    """Of the products of rows (N, n, P) and columns (N, m, P), small ones."""
+    """The squared norms of groups, by forming all products of rows (N, n, P) and columns (N, m, P), which are small."""
     formed = products(rows, columns)
     return group_norms((formed if scale is None else formed.mul_(scale)).flatten(1), batch_sizes)
 
