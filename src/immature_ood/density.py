@@ -119,6 +119,15 @@ class DensityModel(nn.Module, ABC):
     def sample(self, number: int, generator: torch.Generator, temperature: float = 1.0) -> Tensor:
         """Draws images: (number, C, H, W), in [−0.5, 0.5) but for the model's own overshoot."""
 
+    def example(self, number: int, generator: torch.Generator) -> Tensor:
+        """Some x to try the model with, (number, *shape): uniform in [−0.5, 0.5), or, of tokens, some tokens."""
+        return torch.rand(number, *self.shape, generator=generator) - 0.5
+
+    def taken(self, x: Tensor) -> Tensor:
+        """x where the weights are and of their type, but for whole numbers, such as tokens, which stay as they are."""
+        weight = next(self.parameters())
+        return x.to(weight if x.is_floating_point() else weight.device)
+
     def initialise(self, x: Tensor) -> None:
         """Sets what depends on data before the first step, from a dequantised batch x (N, C, H, W)."""
 

@@ -106,7 +106,7 @@ class _Feed:
         chosen, weight, shape = self.split.stored[places], next(self.model.parameters()), self.model.noise_shape
         x = self.split.data.to_input(torch.from_numpy(chosen), self._of_samples(chosen, places))
         noise = None if shape is None else self._of_model(chosen, places, shape).to(weight)
-        return x.to(weight if x.is_floating_point() else weight.device), noise
+        return self.model.taken(x), noise
 
     def _of_samples(self, chosen: np.ndarray, places: np.ndarray) -> Tensor | None:
         """The noise of dequantisation."""

@@ -210,7 +210,7 @@ def mean_bits_per_dim(model: DensityModel, x: Tensor, noise: Tensor | None = Non
     place, objective = next(model.parameters()), model.objective(model.trained_by)
     noises = repeat(None) if noise is None else (chunk.to(place) for chunk in noise.split(EVALUATION_CHUNK))
     chunks = zip(x.split(EVALUATION_CHUNK), noises, strict=False)
-    log_prob = torch.cat([objective(model, chunk.to(place), own).value.double() for chunk, own in chunks])
+    log_prob = torch.cat([objective(model, model.taken(chunk), own).value.double() for chunk, own in chunks])
     return bits_per_dim(log_prob, model.dimensions).mean().item()
 
 

@@ -35,9 +35,9 @@ def alike(one: Tensor, other: Tensor, tolerance: float, model: DensityModel) -> 
 def trial(model: DensityModel, number: int) -> tuple[Tensor, Tensor | None]:
     """Images to try a model with, alike each time, and noise if it needs any, of its dtype and on its device.
 
-    Images are uniform in [−0.5, 0.5), (number, *shape); noise is standard normal, (number, *noise_shape).
+    They are the model's own examples, (number, *shape); noise is standard normal, (number, *noise_shape).
     """
     generator, weight = torch.Generator().manual_seed(0), next(model.parameters())
-    x = torch.rand(number, *model.shape, generator=generator) - 0.5
+    x = model.taken(model.example(number, generator))
     shape = model.noise_shape
-    return x.to(weight), None if shape is None else torch.randn(number, *shape, generator=generator).to(weight)
+    return x, None if shape is None else torch.randn(number, *shape, generator=generator).to(weight)

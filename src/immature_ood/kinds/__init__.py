@@ -8,7 +8,7 @@ differs from kind to kind. Needs neither torch nor numpy, which a kind imports i
 import math
 from abc import abstractmethod
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from immature_ood.config import AugmentationConfig, Config, DatasetConfig
 
@@ -19,15 +19,13 @@ if TYPE_CHECKING:
 
 __all__ = ["KindOfData"]
 
-Nats = TypeVar("Nats", float, "Tensor", "np.ndarray")
-
 
 class KindOfData(Config):
     """The kind of a study's data and the shape of its samples; a kind's own Config adds its options and promises.
 
     A sample lies in the data set's files as an array of whole numbers, of `shape` and of the type `storage`, each
     smaller than `levels`. A model takes it as a tensor, which `to_input` makes, with noise if the kind is `noisy`. An
-    element of the array is one dimension of the likelihood.
+    element of the array is one dimension of the likelihood, whose unit is bits per dimension.
     """
 
     kind: str
@@ -60,10 +58,6 @@ class KindOfData(Config):
     def dimensions(self) -> int:
         """D, the number of elements of a sample."""
         return math.prod(self.shape)
-
-    def in_bits(self, log_prob: Nats) -> Nats:
-        """Log-likelihoods in nats a sample → bits per dimension: −log p / (D ln 2)."""
-        return -log_prob / (self.dimensions * math.log(2))
 
     def check(self, stored: "np.ndarray") -> None:
         """Raises ValueError if an array does not hold samples of this kind, (N, *shape) of numbers below `levels`."""
