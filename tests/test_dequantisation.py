@@ -11,7 +11,6 @@ from immature_ood.dequantisation import (
     derive_seed,
     fixed_noise,
     fresh_noise,
-    no_noise,
     training_noise,
 )
 from immature_ood.kinds.images.tensors import dequantise
@@ -59,7 +58,7 @@ def test_fresh_noise_depends_on_its_key_and_the_place_of_an_image():
 
 def test_without_noise_a_pixel_is_the_lower_end_of_its_range():
     pixels = torch.arange(256, dtype=torch.uint8).reshape(1, 1, 16, 16)
-    x = dequantise(pixels, no_noise(pixels.shape))
+    x = dequantise(pixels, None)
     assert torch.equal(x, pixels.float() / 256 - 0.5)
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-__all__ = ["NOISE_LEVELS", "derive_seed", "fixed_noise", "fresh_noise", "no_noise", "training_noise"]
+__all__ = ["NOISE_LEVELS", "derive_seed", "fixed_noise", "fresh_noise", "training_noise"]
 
 NOISE_LEVELS = 2**16
 
@@ -30,11 +30,6 @@ def fresh_noise(shape: Sequence[int], *key: object, first: int = 0) -> Tensor:
     shape: (N, ...); first: the place of the first sample, so that parts make the same noise as the whole.
     """
     return _noise((repr((*key, place)).encode() for place in range(first, first + shape[0])), shape)
-
-
-def no_noise(shape: Sequence[int]) -> Tensor:
-    """Zeros in the place of noise, as in the grey model released with arXiv 2502.00820."""
-    return torch.zeros(*shape, dtype=torch.int32)
 
 
 def training_noise(shape: torch.Size, *key: object) -> Tensor:

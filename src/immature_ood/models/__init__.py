@@ -1,7 +1,8 @@
 """Density models: one file a model, found by its name (see registry), each a DensityModel (see density).
 
 A file has `Config`, a ModelConfig with the model's options, and `make(config, shape, generator)`, the model for samples
-of a shape, such as (C, H, W), with weights drawn from the generator.
+of a shape, such as (C, H, W), with weights drawn from the generator; and `KINDS`, if it is not for images: the names of
+the kinds of data that it is for.
 """
 
 from typing import TYPE_CHECKING
