@@ -216,6 +216,12 @@ def images_needed(dataset, split):
     return study.images_needed(dataset).get(split, 0)
 
 
+def environment_of(dataset):
+    """The conda environment in which the images of a data set are made: its source's ENVIRONMENT, or analysis."""
+    source = registry.load("datasets", study.datasets[dataset].source)
+    return f"../../envs/{getattr(source, 'ENVIRONMENT', 'analysis')}.yaml"
+
+
 def model_of_samples(dataset):
     """The config of the model that the training images of a data set are drawn from."""
     return study.models[study.datasets[dataset].samples_of.model]

@@ -1,12 +1,6 @@
 # Images: one folder a data set, disjoint train / fit / test splits and a manifest; or training images from a model.
 
 
-def environment_of(dataset):
-    """The conda environment in which the images of a data set are made: its source's ENVIRONMENT, or analysis."""
-    source = registry.load("datasets", study.datasets[dataset].source)
-    return f"../../envs/{getattr(source, 'ENVIRONMENT', 'analysis')}.yaml"
-
-
 rule make_images:
     output:
         train=f"{DATA}/train.npy",
