@@ -5,7 +5,7 @@ import pytest
 from scipy.stats import norm
 
 from immature_ood import registry
-from immature_ood.detectors import fit, fit_all, load_fitted, save_fitted
+from immature_ood.detectors import fit, fit_all, load_fitted, mean_over_group, save_fitted
 from immature_ood.features import Features
 from immature_ood.provenance import CheckpointId
 from immature_ood.storage import StorageError, load_arrays, save_arrays
@@ -240,3 +240,22 @@ def test_gradient_norms_sum_the_layers_that_are_chosen(layers, summed):
     terms = fitted_to("gradient_norms", make_features()).terms(test)
     np.testing.assert_array_equal(detector.score(test), terms[:, summed].sum(axis=1))
     assert detector.dead_layers == ()
+
+
+def test_the_score_of_a_group_is_the_mean_of_its_images():
+    samples = np.arange(24).reshape(4, 3, 2)
+    np.testing.assert_array_equal(mean_over_group(samples, lambda each: each.sum(axis=1)), [5, 17, 29, 41])
+
+
+@every_detector
+def test_a_detector_reads_no_more_than_it_says_it_needs(name):
+    """Features without the rest are fitted and scored alike; without what it needs, they are refused by name."""
+    features = make_features()
+    needs = detectors(name)[name].needs()
+    least = replace(features, statistics={need: features.of(need) for need in needs})
+    fitted = fit(detectors(name)[name], least)
+    np.testing.assert_array_equal(fitted.score(least), fit(detectors(name)[name], features).score(features))
+    for need in needs:
+        without = {other: each for other, each in features.statistics.items() if other != need}
+        with pytest.raises(ValueError, match=rf"digits/fit: the features hold .*, but no {need}"):
+            fit(detectors(name)[name], replace(features, statistics=without))

@@ -172,8 +172,8 @@ BAD_CALLS = {
     "batch_sizes.0: Input should be greater than 0, got 0": lambda model, features: ood.extract(
         model, some_images(4), [0]
     ),
-    "noise: Input should be 'fixed', 'fresh' or 'none', got 'Fixed'": lambda model, features: ood.extract(
-        model, some_images(4), noise="Fixed"
+    "noise: Input should be 'fixed', 'fresh' or 'none', got 'Fixed'; did you mean 'fixed'?": lambda model, features: (
+        ood.extract(model, some_images(4), noise="Fixed")
     ),
     "Glow has no objective 'logprob'; did you mean 'log_prob'?": lambda model, features: ood.extract(
         model, some_images(4), objective="logprob"

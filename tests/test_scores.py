@@ -157,3 +157,19 @@ def test_scoring_needs_numpy_and_pydantic_alone():
     heavy = "{'torch', 'pandas', 'scipy', 'sklearn', 'matplotlib'}"
     code = f"import immature_ood.scores, sys; print(*{heavy} & {{*sys.modules}})"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split() == []
+
+
+def test_where_the_likelihood_is_not_known_there_are_no_bits_per_dim(files, tmp_path):
+    configs, splits = detectors("gradient_norms"), {"fit": "fit", "test": "test"}
+    known = {name: [make_features(split=split, b=b, seed=b) for b in (1, 5)] for name, split in splits.items()}
+    norms = {
+        name: [replace(each, statistics={"log_norms": each.log_norms}) for each in features]
+        for name, features in known.items()
+    }
+    for name, features in norms.items():
+        save_features(files[name], CHECKPOINT, features)
+    save_fitted(files["fitted"], fit_all(CHECKPOINT, configs, {CHECKPOINT: {f.batch_size: f for f in norms["fit"]}}))
+    scores = score(files, ood=None)
+    assert np.isnan(scores.bits_per_dim)
+    save_scores(tmp_path / "scores.safetensors", scores)
+    assert np.isnan(load_scores(tmp_path / "scores.safetensors").bits_per_dim)

@@ -158,6 +158,18 @@ def test_the_committed_studies_are_valid(file):
         ("training.batch_size", "010", "training.batch_size: Input should be a valid integer, got '010'"),
         ("seeds", [10**40], "seeds.0: Input should be less than or equal to 2147483647, got 1000"),
         ("training.compile", "yes", "training.compile: Input should be a valid boolean, got 'yes'"),
+        (
+            "features.objective",
+            "logprob",
+            "features.objective: model 'glow' has no 'logprob'; did you mean 'log_prob'?",
+        ),
+        ("features.objective", "elbo", "features.objective: model 'glow' has no 'elbo'; valid names: log_prob, sum_z"),
+        ("features.noise", "Fixed", "features.noise: Input should be 'fixed', 'fresh' or 'none', got 'Fixed'; did you"),
+        (
+            "training.dequantisation",
+            "uniforn",
+            "training.dequantisation: Input should be 'uniform' or 'none', got 'unif",
+        ),
         ("name", ..., "name: is missing"),
         ("datasets", ..., "datasets: is missing"),
         ("epochs", ..., "epochs: is missing"),
@@ -308,3 +320,23 @@ def test_keys_of_older_configs_are_read_where_they_went_and_named():
     assert Study.parse(old | {"samples": 7}).samples == 7
     assert faults(changed("training.samples", "many"))[0].startswith("samples:")
     assert retired(GOOD) == retired(None) == retired({"training": None}) == []
+
+
+VAE = {"vae": {"architecture": str(Path(__file__).with_name("plugins") / "tiny_vae.py")}}
+
+
+def test_a_study_that_asks_a_model_for_what_it_has_not_got_is_refused_naming_both():
+    config = changed("models", VAE) | {"detectors": ["gradient_norms", "likelihood"]}
+    assert faults(config) == ["features.objective: model 'vae' has no 'log_prob'; valid names: elbo"]
+    config["features"]["objective"] = "elbo"
+    assert faults(config) == ["detectors.likelihood: needs 'log_prob', which model 'vae' has not, by elbo"]
+    config["detectors"] = ["gradient_norms"]
+    assert Study.parse(config).statistics("vae") == ["log_norms"]
+
+
+@pytest.mark.parametrize(
+    ("detectors", "statistics"),
+    [(["gradient_norms"], ["log_norms", "log_prob"]), (["likelihood", "typicality"], ["log_prob"])],
+)
+def test_features_hold_what_the_detectors_need_and_the_likelihood_if_it_is_known(detectors, statistics):
+    assert Study.parse(changed("detectors", detectors)).statistics("glow") == statistics

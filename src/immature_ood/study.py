@@ -5,8 +5,10 @@
 
 import argparse
 import itertools
+import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -533,6 +535,9 @@ def _fault(model: type[BaseModel], fault: Mapping[str, Any], config: Any) -> lis
     if place[-1] == "[key]":  # of a mapping of names, which is said before the key
         path = ".".join(map(str, (*place[:-2], found)))
     mend = "; write it in quotes if it is a name" if kind == "string_type" else ""
+    if kind == "literal_error" and isinstance(found, str):
+        close = get_close_matches(found, re.findall(r"'(.*?)'", said), n=1, cutoff=0.5)
+        mend = f"; did you mean {close[0]!r}?" if close else ""
     return [f"{path}: {said}, got {_short(found)}{mend}"]
 
 

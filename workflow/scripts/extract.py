@@ -48,5 +48,6 @@ with job(snakemake.log) as say:
             if dataset == original:  # a set of samples has the fit and test images of its original
                 features = [replace(one, dataset=id_dataset) for one in features]
             save_features(output, checkpoint, features, made_from)
-            say(f"{dataset} {split}: {len(pixels)} {data.samples}, {features[0].bits_per_dim:.4f} {data.unit}")
+            bits = f", {features[0].bits_per_dim:.4f} {data.unit}" if "log_prob" in features[0].statistics else ""
+            say(f"{dataset} {split}: {len(pixels)} {data.samples}{bits}")
             advance()

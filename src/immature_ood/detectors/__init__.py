@@ -1,12 +1,14 @@
 """Detectors: one file a score, each fitted on the features of the in-distribution (ID) fit set. NumPy only.
 
+What a detector reads of the features it says in `Config.needs`; by default log_norms.
+
 A file, found by its name (see registry), has `fit(config, features)`, which gives a Detector, and, if it has options,
 `Config`, a DetectorConfig. A detector is a frozen dataclass of arrays, numbers and strings, of the file that fits it:
 what it knows is what is saved. Adding one is adding a file and a line to the study's `detectors`.
 """
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, is_dataclass
 from types import MappingProxyType
 from typing import Any, Protocol, cast
@@ -19,7 +21,7 @@ from immature_ood.features import Features
 from immature_ood.provenance import CheckpointId
 from immature_ood.storage import StorageError, load_arrays, save_arrays
 
-__all__ = ["Detector", "Fitted", "checked_log_prob", "fit", "fit_all", "load_fitted", "save_fitted"]
+__all__ = ["Detector", "Fitted", "checked_log_prob", "fit", "fit_all", "load_fitted", "mean_over_group", "save_fitted"]
 
 SCHEMA = "detectors/2"
 
@@ -83,6 +85,13 @@ def fit_all(
         for b in features[of_each[name][0]]
     }
     return Fitted(checkpoint, fitted, {name: config.detector for name, config in detectors.items()}, of_each)
+
+
+def mean_over_group(samples: np.ndarray, score: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+    """(G,) float64: the mean score of each group's samples, (G, b, ...), of a score (n, ...) → (n,) of single ones."""
+    groups, b = samples.shape[:2]
+    scores = score(samples.reshape(groups * b, *samples.shape[2:]))
+    return np.asarray(scores, dtype=np.float64).reshape(groups, b).mean(axis=1)
 
 
 def checked_log_prob(features: Features) -> np.ndarray:

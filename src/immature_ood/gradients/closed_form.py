@@ -107,7 +107,7 @@ class ClosedForm:
         run = self._pass = self._new_pass(x, batch_sizes)
         try:
             with torch.enable_grad():
-                x = x.detach().contiguous(memory_format=torch.channels_last)
+                x = x.detach().contiguous(memory_format=torch.channels_last) if x.dim() == 4 else x.detach()
                 value, statistics = self._objective(self._model, x, noise)
                 run.check_uses()
                 leaves = [*self._exposed.values(), *run.sources]
