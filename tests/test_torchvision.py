@@ -224,7 +224,7 @@ def test_pictures_put_there_by_hand_follow_the_resizing_rule_and_keep_their_form
     assert read_json(tmp_path / "set/manifest.json")["lossy"] is True
     origin, pixels = splits["test"].origins[0], splits["test"].pixels[0]
     picture, _ = datasets.DTD(tmp_path / "torchvision", split="test")[int(origin.removeprefix("DTD/test#"))]
-    np.testing.assert_array_equal(pixels, _torchvision.fit(picture, COLOUR)[0])
+    np.testing.assert_array_equal(pixels, _torchvision.to_image(picture, COLOUR)[0])
 
 
 def test_without_official_sets_images_are_dealt_from_one_pool(tmp_path):

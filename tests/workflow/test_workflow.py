@@ -179,13 +179,13 @@ def test_another_number_of_threads_makes_other_weights_and_is_seen(project):
 
 
 def test_a_docstring_in_the_glow_reruns_nothing(project, edited):
-    edited("src/immature_ood/models/glow.py", "Glow (Kingma & Dhariwal 2018", "The Glow (Kingma & Dhariwal 2018")
-    edited("src/immature_ood/models/glow.py", "\n\ndef squeeze(", "\n\n# a comment\ndef squeeze(")
+    edited("src/immature_ood/models/_glow.py", "Glow (Kingma & Dhariwal 2018", "The Glow (Kingma & Dhariwal 2018")
+    edited("src/immature_ood/models/_glow.py", "\n\ndef squeeze(", "\n\n# a comment\ndef squeeze(")
     assert jobs(project) == {}
 
 
 def test_an_edit_of_the_glow_retrains(project, edited):
-    edited("src/immature_ood/models/glow.py", "std=0.05", "std=0.04")
+    edited("src/immature_ood/models/_glow.py", "std=0.05", "std=0.04")
     assert jobs(project)["train"] == 6
 
 
@@ -205,7 +205,7 @@ def test_an_edit_of_a_detector_rescores_and_extracts_nothing(project, edited):
 
 def test_a_bad_config_stops_before_any_job_naming_key_and_nearest_name(project):
     said = snakemake(project, "--config", "detectors=[likelyhood]", ok=False)
-    assert "detectors.0: unknown name 'likelyhood'; did you mean 'likelihood'?" in said
+    assert "detectors.likelyhood.detector: unknown name 'likelyhood'; did you mean 'likelihood'?" in said
     assert "Traceback" not in said
     assert "Building DAG" not in said
 

@@ -163,6 +163,14 @@ def features_read(wildcards, file):
     ]
 
 
+def statistics_of(wildcards):
+    """What the features of a checkpoint hold: what the detectors need; features that are there and hold more stay."""
+    needed = study.statistics(wildcards.model)
+    features = f"{FEATURES}/fit.safetensors".format(**wildcards)
+    there = validity.metadata_of(features).get("made_from", {}).get("statistics", [])
+    return there if {*needed} <= {*there} else needed
+
+
 def of_original(pattern):
     """An input function: a path of a pattern for the data set whose fit and test images the wildcard {id} has."""
     return lambda wildcards: pattern.format(

@@ -30,7 +30,7 @@ rule extract:
         threads=study.threads,
         data=study.data.model_dump(),
         features=study.features.model_dump(),
-        statistics=lambda wildcards: study.statistics(wildcards.model),
+        statistics=statistics_of,
         datasets=study.real_datasets,
         original=lambda wildcards: study.original(wildcards.id),
         source=lambda wildcards: sources(
