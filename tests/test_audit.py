@@ -5,8 +5,8 @@ import pandas as pd
 import pytest
 
 from immature_ood.audit import AUDIT_COLUMNS, SUMMARY_COLUMNS, audit_rows, audit_summary, audit_text, compared
+from immature_ood.checkpoint_id import CheckpointId
 from immature_ood.intervals import auroc_difference
-from immature_ood.provenance import CheckpointId
 from immature_ood.scores import ScoreKey, Scores
 from immature_ood.study import EvaluationConfig
 

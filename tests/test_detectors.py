@@ -5,9 +5,9 @@ import pytest
 from scipy.stats import norm
 
 from immature_ood import registry
+from immature_ood.checkpoint_id import CheckpointId
 from immature_ood.detectors import fit, fit_all, load_fitted, mean_over_group, save_fitted
 from immature_ood.features import Features
-from immature_ood.provenance import CheckpointId
 from immature_ood.storage import StorageError, load_arrays, save_arrays
 
 CHECKPOINT = CheckpointId("digits", "glow", seed=0, epoch=4, images_seen=12000, run_key="abc")

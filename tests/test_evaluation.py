@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 from test_detectors import detectors
 
+from immature_ood.checkpoint_id import CheckpointId
 from immature_ood.detectors import fit_all
 from immature_ood.evaluation import (
     AUROC_COLUMNS,
@@ -26,7 +27,6 @@ from immature_ood.evaluation import (
 )
 from immature_ood.features import Features
 from immature_ood.intervals import Units
-from immature_ood.provenance import CheckpointId
 from immature_ood.scores import ScoreKey, Scores
 from immature_ood.sidecars import Trained
 from immature_ood.study import EvaluationConfig

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
+from immature_ood.checkpoint_id import CheckpointId
 from immature_ood.features import SCHEMA, Features, load_features, save_features
-from immature_ood.provenance import CheckpointId
 from immature_ood.storage import StorageError, load_arrays, save_arrays
 
 CHECKPOINT = CheckpointId("digits", "glow", seed=0, epoch=4, images_seen=12000, run_key="abc")

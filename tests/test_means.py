@@ -11,6 +11,7 @@ from coverage_means import (
 )
 from scipy import stats
 
+from immature_ood.checkpoint_id import CheckpointId
 from immature_ood.delong import components
 from immature_ood.means import (
     MEANS_COLUMNS,
@@ -23,7 +24,6 @@ from immature_ood.means import (
     means_table,
     term,
 )
-from immature_ood.provenance import CheckpointId
 from immature_ood.scores import ScoreKey, Scores
 from immature_ood.study import EvaluationConfig
 

@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
+from immature_ood.checkpoint_id import CheckpointId
 from immature_ood.overlap import (
     CORRELATION_COLUMNS,
     OVERLAP_COLUMNS,
@@ -16,7 +17,6 @@ from immature_ood.overlap import (
     overlap_table,
     scott_bandwidth,
 )
-from immature_ood.provenance import CheckpointId
 from immature_ood.scores import ScoreKey, Scores
 from immature_ood.study import EvaluationConfig
 

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from immature_ood import provenance
-from immature_ood.provenance import WITHOUT_INFLUENCE, CheckpointId, describe, source_hashes, versions
+from immature_ood.checkpoint_id import CheckpointId
+from immature_ood.provenance import WITHOUT_INFLUENCE, describe, source_hashes, versions
 from immature_ood.sidecars import Trained, read_checkpoints
 from immature_ood.storage import write_json
 

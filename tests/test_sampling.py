@@ -3,13 +3,13 @@ import json
 import numpy as np
 import torch
 
+from immature_ood.checkpoint_id import CheckpointId
 from immature_ood.density import DensityModel
 from immature_ood.dequantisation import training_noise
 from immature_ood.kinds.images import Config as ImageConfig
 from immature_ood.kinds.images.tensors import dequantise, quantise
 from immature_ood.models import make_model
 from immature_ood.models.glow import Config as GlowConfig
-from immature_ood.provenance import CheckpointId
 from immature_ood.sampling import draw, write_samples
 
 DATA = ImageConfig(side=4)

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from test_detectors import detectors
 
+from immature_ood.checkpoint_id import CheckpointId
 from immature_ood.detectors import Fitted, fit, fit_all, save_fitted
 from immature_ood.features import Features, save_features
-from immature_ood.provenance import CheckpointId
 from immature_ood.scores import ScoreKey, Scores, load_scores, save_scores, score_all
 from immature_ood.storage import StorageError, load_arrays, save_arrays
 

@@ -14,10 +14,10 @@ import numpy as np
 import pandas as pd
 from tabulate import tabulate
 
+from immature_ood.checkpoint_id import CheckpointId
 from immature_ood.evaluation import IDENTITY, PAIR, VERDICTS, verdict
 from immature_ood.intervals import Pair, Units, compare
 from immature_ood.means import BOUNDS, NO_NEW_SETS, ONE_SEED, Term, bounds, combined, interval, sets, term
-from immature_ood.provenance import CheckpointId
 from immature_ood.scores import Scores
 from immature_ood.study import EvaluationConfig
 

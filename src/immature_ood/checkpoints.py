@@ -12,11 +12,11 @@ import torch
 from torch import Tensor
 
 from immature_ood import registry
+from immature_ood.checkpoint_id import CheckpointId
 from immature_ood.config import AugmentationConfig, ModelConfig
 from immature_ood.density import DensityModel
 from immature_ood.kinds import KindOfData
 from immature_ood.models import make_model
-from immature_ood.provenance import CheckpointId
 from immature_ood.storage import StorageError, load_arrays, save_arrays
 from immature_ood.study import TrainingConfig
 

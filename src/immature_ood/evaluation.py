@@ -12,13 +12,13 @@ from itertools import groupby
 import numpy as np
 import pandas as pd
 
+from immature_ood.checkpoint_id import CheckpointId
 from immature_ood.config import POOLED
 from immature_ood.detectors import Fitted
 from immature_ood.detectors.gradient_norms import GradientNorms
 from immature_ood.features import Features
 from immature_ood.intervals import Estimate, Pair, Units, auroc_difference, compare, evaluate
 from immature_ood.metrics import auroc
-from immature_ood.provenance import CheckpointId
 from immature_ood.scores import Scores
 from immature_ood.sidecars import Trained
 from immature_ood.study import EvaluationConfig
@@ -81,7 +81,7 @@ def auroc_table(
     trained: by checkpoint. Raises ValueError if one is missing.
     """
     rows = [
-        {**row, "train_seconds": training.seconds, "excess_bits_per_dim": training.excess_bits_per_dim}
+        {**row, "train_seconds": training.train_seconds, "excess_bits_per_dim": training.excess_bits_per_dim}
         for one in scores
         for training in [_training(trained, one.checkpoint)]
         for row in _auroc_rows(one, config)
@@ -323,7 +323,7 @@ def _training(trained: Mapping[CheckpointId, Trained], checkpoint: CheckpointId)
         found = [trained[one] for one in trained if replace(one, seed=POOLED) == _unlike_seeds(checkpoint, one)]
     if not found:
         raise ValueError(f"no training time for {checkpoint}; pass it in trained")
-    return Trained(checkpoint, sum(one.seconds for one in found), max(one.excess_bits_per_dim for one in found))
+    return Trained(checkpoint, sum(one.train_seconds for one in found), max(one.excess_bits_per_dim for one in found))
 
 
 def _unlike_seeds(checkpoint: CheckpointId, one: CheckpointId) -> CheckpointId:

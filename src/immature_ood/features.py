@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from immature_ood.provenance import CheckpointId
+from immature_ood.checkpoint_id import CheckpointId
 from immature_ood.storage import StorageError, load_arrays, save_arrays
 
 __all__ = ["LOG_NORMS", "LOG_PROB", "PIXELS", "Features", "load_features", "save_features"]

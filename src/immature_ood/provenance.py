@@ -7,7 +7,6 @@ import platform
 import subprocess
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
@@ -15,12 +14,13 @@ from typing import Any
 
 from immature_ood.storage import read_json
 
-__all__ = ["CheckpointId", "describe", "source_hashes", "versions"]
+__all__ = ["describe", "source_hashes", "versions"]
 
 PACKAGE = "immature_ood"
 SOURCE = Path(__file__).resolve().parent  # also where the project is reached by links
 # These modules decide how a result is stored or described, never what it is; a study acts through its values alone.
 WITHOUT_INFLUENCE = {
+    "checkpoint_id",
     "config",
     "config_file",
     "job",
@@ -31,21 +31,6 @@ WITHOUT_INFLUENCE = {
     "study",
     "validity",
 }
-
-
-@dataclass(frozen=True)
-class CheckpointId:
-    """Which checkpoint something was made from.
-
-    seed: "all" of what is made from those of all seeds together; images_seen and run_key are then those of the first.
-    """
-
-    id_dataset: str
-    model: str
-    seed: int | str
-    epoch: int
-    images_seen: int
-    run_key: str
 
 
 def source_hashes(*paths: str | Path) -> dict[str, str]:

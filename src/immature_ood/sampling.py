@@ -10,12 +10,12 @@ from types import MappingProxyType
 import numpy as np
 import torch
 
+from immature_ood.checkpoint_id import CheckpointId
 from immature_ood.config import SAMPLES
 from immature_ood.density import DensityModel
 from immature_ood.dequantisation import derive_seed
 from immature_ood.kinds import KindOfData
 from immature_ood.progress import progress
-from immature_ood.provenance import CheckpointId
 from immature_ood.storage import write_array, write_json
 
 __all__ = ["LOOKS", "Drawn", "draw", "write_samples"]

@@ -6,10 +6,10 @@ from dataclasses import asdict, dataclass, field
 
 import numpy as np
 
+from immature_ood.checkpoint_id import CheckpointId
 from immature_ood.config import POOLED
 from immature_ood.detectors import Detector, Fitted, load_fitted
 from immature_ood.features import Features, load_features
-from immature_ood.provenance import CheckpointId
 from immature_ood.storage import StorageError, load_arrays, save_arrays
 
 __all__ = ["ScoreKey", "Scores", "load_scores", "save_scores", "score_all"]

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from immature_ood.provenance import CheckpointId
+from immature_ood.checkpoint_id import CheckpointId
 from immature_ood.storage import StorageError, read_json
 
 __all__ = ["Trained", "read_checkpoint", "read_checkpoints"]
@@ -15,7 +15,7 @@ class Trained:
     """A checkpoint, its training time in seconds, and by how much its held-out bits/dim exceed the lowest so far."""
 
     checkpoint: CheckpointId
-    seconds: float
+    train_seconds: float
     excess_bits_per_dim: float
 
 

@@ -21,13 +21,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from immature_ood.checkpoint_id import CheckpointId
 from immature_ood.checkpoints import STATE, WEIGHTS, Run, load_tensors, save_tensors
 from immature_ood.density import DensityModel, bits_per_dim
 from immature_ood.dequantisation import derive_seed, fixed_noise, training_noise
 from immature_ood.models import make_model
 from immature_ood.noise import fixed_normal, training_normal
 from immature_ood.progress import progress
-from immature_ood.provenance import CheckpointId, versions
+from immature_ood.provenance import versions
 from immature_ood.runtime import has_room_for
 from immature_ood.storage import StorageError, read_json_lines, write_bytes, write_json
 from immature_ood.study import TrainingConfig

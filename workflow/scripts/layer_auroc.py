@@ -4,11 +4,11 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from immature_ood.checkpoint_id import CheckpointId
 from immature_ood.detectors import load_fitted
 from immature_ood.evaluation import layer_auroc_table
 from immature_ood.features import Features, load_features
 from immature_ood.job import job
-from immature_ood.provenance import CheckpointId
 from immature_ood.tables import write_csv
 
 if TYPE_CHECKING:

@@ -16,9 +16,9 @@ from typing import Any, Protocol, cast
 import numpy as np
 
 from immature_ood import registry
+from immature_ood.checkpoint_id import CheckpointId
 from immature_ood.config import DetectorConfig
 from immature_ood.features import Features
-from immature_ood.provenance import CheckpointId
 from immature_ood.storage import StorageError, load_arrays, save_arrays
 
 __all__ = ["Detector", "Fitted", "checked_log_prob", "fit", "fit_all", "load_fitted", "mean_over_group", "save_fitted"]
