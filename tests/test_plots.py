@@ -431,6 +431,11 @@ def test_no_name_of_a_data_set_takes_the_place_of_the_id_scores(name):
         np.testing.assert_array_equal(got, right)
 
 
+def test_a_detector_that_does_not_score_a_model_is_said_in_its_figure():
+    (axes,) = plots.score_histograms({}, "digits", "ratio", 5).axes
+    assert [text.get_text() for text in axes.texts] == ["ID digits: no scores by ratio, b = 5"]
+
+
 def test_histograms_are_ordered_by_epoch_and_share_their_axis():
     scores = score_sets((8, 0, 2))
     figure = plots.score_histograms(scores, "digits", "gradient_norms", 5)

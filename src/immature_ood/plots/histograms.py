@@ -30,11 +30,14 @@ Sets = tuple[np.ndarray, Mapping[str, np.ndarray]]  # of the ID test set, and by
 def score_histograms(scores: Mapping[int, Sets], id_dataset: str, detector: str, batch_size: int) -> Figure:
     """Scores of ID test groups against those of each OOD set; a column of panels an epoch, a row an OOD set.
 
-    scores: by epoch, those of the ID test set and, by its name, of each OOD set.
+    scores: by epoch, those of the ID test set and, by its name, of each OOD set. If there are none, as of a
+        detector that does not score this model, the figure says so.
     Scores have tails of many decades, so each epoch's are shown as asinh((score − median) / IQR), with the median and
     interquartile range of its ID test scores: linear within one IQR, logarithmic beyond, and all panels share the axis.
     Scores that are not finite or beyond the view are counted in the panel; bars are shares of all groups.
     """
+    if not scores:
+        return _no_scores(f"ID {id_dataset}: no scores by {readable(detector)}, b = {batch_size}")
     spread = {epoch: _in_id_spreads(*scores[epoch]) for epoch in sorted(scores)}
     ood_datasets = once(name for _, ood_scores in scores.values() for name in ood_scores)
     edges = _edges(
@@ -52,6 +55,13 @@ def score_histograms(scores: Mapping[int, Sets], id_dataset: str, detector: str,
     title(figure, f"ID {id_dataset}: scores by {readable(detector)}, b = {batch_size}")
     handles = [Patch(color=ID_COLOUR, label=f"ID test, {id_dataset}"), Line2D([], [], color=colour, label="OOD set")]
     legend(figure, handles, AXIS_LABEL)
+    return figure
+
+
+def _no_scores(said: str) -> Figure:
+    figure, axes = panels(1, 1, panel_height=1.0, sharey=False)
+    axes[0, 0].axis("off")
+    axes[0, 0].text(0.5, 0.5, said, ha="center", va="center", transform=axes[0, 0].transAxes)
     return figure
 
 
