@@ -24,6 +24,7 @@ from pydantic import (
 )
 
 __all__ = [
+    "OF_FLOWS",
     "POOLED",
     "SAMPLES",
     "AugmentationConfig",
@@ -49,6 +50,7 @@ MOST = 2**31 - 1  # no count, seed or epoch is larger
 LARGEST = 1e9  # nor any other number
 NAME = "[A-Za-z0-9]([A-Za-z0-9_.-]*[A-Za-z0-9_-])?"  # the letters of a name: paths and file names are made of them
 LONGEST = 64  # and how many
+OF_FLOWS = ("latents", "log_prior", "local_intrinsic_dimension")  # what derived.DERIVED has for them
 LABELS = {"all", "mean"}  # words that stand for every set, or for none, in tables and in the report
 
 
@@ -200,10 +202,16 @@ class ModelConfig(Config):
 
     architecture: str
     """It is made by this file of models/, or at this path to one of your own; by default that of its name, or glow."""
+    mutation_rate: Annotated[Real, Field(ge=0, le=1)] = 0.0
+    """In training this share of all numbers is replaced by any, as for a background model (Ren et al. 2019)."""
 
     def objectives(self) -> Mapping[str, tuple[str, ...]]:
         """What can be differentiated of the model, and the statistics that each gives, as DensityModel.objectives."""
         return {"log_prob": ("log_prob",)}
+
+    def derived(self) -> tuple[str, ...]:
+        """The statistics that can be had of the model by passes of their own, of those in derived.DERIVED; mostly none."""
+        return ()
 
     @classmethod
     def examples(cls) -> Iterator[tuple[Self, tuple[int, ...]]]:

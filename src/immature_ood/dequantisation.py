@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-__all__ = ["NOISE_LEVELS", "derive_seed", "fixed_noise", "fresh_noise", "training_noise"]
+__all__ = ["NOISE_LEVELS", "derive_seed", "fixed_noise", "fresh_noise", "mutated", "training_noise"]
 
 NOISE_LEVELS = 2**16
 
@@ -36,6 +36,16 @@ def training_noise(shape: torch.Size, *key: object) -> Tensor:
     """Fresh noise for one training batch, from a generator seeded by the key, such as (seed, epoch, step)."""
     generator = torch.Generator().manual_seed(derive_seed("noise", *key))
     return torch.randint(0, NOISE_LEVELS, shape, generator=generator, dtype=torch.int32)
+
+
+def mutated(stored: Tensor, rate: float, levels: int, *key: object) -> Tensor:
+    """A copy in which each number is, with probability `rate`, drawn anew from 0 … levels − 1 (Ren et al. 2019, §4).
+
+    stored: (N, ...) whole numbers; key: what the draws follow from, such as (seed, epoch, step).
+    """
+    generator = torch.Generator().manual_seed(derive_seed("mutation", *key))
+    chosen = torch.rand(stored.shape, generator=generator) < rate
+    return torch.where(chosen, torch.randint(0, levels, stored.shape, generator=generator).to(stored.dtype), stored)
 
 
 def _noise(keys: Iterable[bytes], shape: Sequence[int]) -> Tensor:

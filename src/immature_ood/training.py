@@ -24,7 +24,7 @@ from torch import Tensor
 from immature_ood.checkpoint_id import CheckpointId
 from immature_ood.checkpoints import STATE, WEIGHTS, Run, load_tensors, save_tensors
 from immature_ood.density import DensityModel, bits_per_dim
-from immature_ood.dequantisation import derive_seed, fixed_noise, training_noise
+from immature_ood.dequantisation import derive_seed, fixed_noise, mutated, training_noise
 from immature_ood.models import make_model
 from immature_ood.noise import fixed_normal, training_normal
 from immature_ood.progress import progress
@@ -277,6 +277,8 @@ def _prepared(state: TrainingState, stored: Tensor, epoch: int, index: int) -> T
     key = (*run.random_key, epoch, index)
     if run.augmentation.changes and not run.augmentation.frozen:
         stored = run.data.augment(stored, run.augmentation, *key)
+    if run.model.mutation_rate:
+        stored = mutated(stored, run.model.mutation_rate, run.data.levels, *key)
     noise = training_noise(stored.shape, *key).to(state.device) if run.dequantised else None
     return run.data.to_input(stored.to(state.device), noise)
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Self
 
-from immature_ood.config import ModelConfig, Positive
+from immature_ood.config import OF_FLOWS, ModelConfig, Positive
 
 if TYPE_CHECKING:
     import torch
@@ -29,6 +29,10 @@ class Config(ModelConfig):
     def objectives(self) -> Mapping[str, tuple[str, ...]]:
         """See ModelConfig.objectives."""
         return dict.fromkeys(("log_prob", "sum_z"), ("log_prob", "latent"))
+
+    def derived(self) -> tuple[str, ...]:
+        """See ModelConfig.derived."""
+        return OF_FLOWS
 
     @classmethod
     def examples(cls) -> Iterator[tuple[Self, tuple[int, ...]]]:
