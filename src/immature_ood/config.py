@@ -210,7 +210,7 @@ class ModelConfig(Config):
         return {"log_prob": ("log_prob",)}
 
     def derived(self) -> tuple[str, ...]:
-        """The statistics that can be had of the model by passes of their own, of those in derived.DERIVED; mostly none."""
+        """The statistics that can be had of the model by passes of their own, of derived.DERIVED; mostly none."""
         return ()
 
     @classmethod
