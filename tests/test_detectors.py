@@ -122,7 +122,7 @@ def test_a_file_is_laid_out_as_documented(tmp_path):
     path = tmp_path / "fitted.safetensors"
     fitted = fitted_all(*registry.names("detectors"))
     save_fitted(path, fitted)
-    arrays, metadata = load_arrays(path, "detectors/2")
+    arrays, metadata = load_arrays(path, "detectors/3")
     np.testing.assert_array_equal(arrays["gradient_norms/b=1/mean"], fitted.detectors["gradient_norms", 1].mean)
     assert metadata["detectors"][0]["values"]["layers"] == [*LAYERS]
 
@@ -130,13 +130,13 @@ def test_a_file_is_laid_out_as_documented(tmp_path):
 def test_an_incomplete_file_is_refused(tmp_path):
     path = tmp_path / "fitted.safetensors"
     save_fitted(path, fitted_all("gradient_norms"))
-    arrays, metadata = load_arrays(path, "detectors/2")
-    save_arrays(path, "detectors/2", {}, metadata)
+    arrays, metadata = load_arrays(path, "detectors/3")
+    save_arrays(path, "detectors/3", {}, metadata)
     with pytest.raises(StorageError, match=r"fitted\.safetensors: incomplete detectors .*mean"):
         load_fitted(path)
     for no_detector in ("np", "fit", "Config"):  # a file can name nothing else of the module to be called
         metadata["detectors"][0]["class"] = no_detector
-        save_arrays(path, "detectors/2", arrays, metadata)
+        save_arrays(path, "detectors/3", arrays, metadata)
         with pytest.raises(StorageError, match=r"fitted\.safetensors: .* has no detector"):
             load_fitted(path)
 

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from types import MappingProxyType
 from typing import Any
 
@@ -50,6 +50,11 @@ class Features:
                 "detector that reads it has it among its needs"
             )
         return self.statistics[name]
+
+    def taken(self, groups: np.ndarray) -> "Features":
+        """Those of some groups alone: places, or (G,) true and false."""
+        statistics = {name: each[groups] for name, each in self.statistics.items()}
+        return replace(self, statistics=statistics, images=self.images[groups], units=self.units[groups])
 
     @property
     def log_norms(self) -> np.ndarray:

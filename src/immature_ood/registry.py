@@ -53,8 +53,8 @@ class PluginError(ValueError):
 def names(kind: Kind) -> list[str]:
     """All names of a kind that come with the package, sorted; nothing is imported.
 
-    >>> names("detectors")
-    ['gradient_norms', 'likelihood', 'typicality']
+    >>> names("kinds")
+    ['images']
     """
     folder = Path(__file__).parent / kind
     return sorted(m.name for m in pkgutil.iter_modules([str(folder)]) if not m.name.startswith("_"))

@@ -3,27 +3,41 @@
 What a detector reads of the features it says in `Config.needs`; by default log_norms.
 
 A file, found by its name (see registry), has `fit(config, features)`, which gives a Detector, and, if it has options,
-`Config`, a DetectorConfig. A detector is a frozen dataclass of arrays, numbers and strings, of the file that fits it:
-what it knows is what is saved. Adding one is adding a file and a line to the study's `detectors`.
+`Config`, a DetectorConfig. A detector is a frozen dataclass of arrays, numbers, strings and other such dataclasses, of
+the file that fits it or of one beside it: what it knows is what is saved. Adding one is adding a file and a line to the
+study's `detectors`. Densities of vectors are in _densities, what detectors on log norms share in _norms.
 """
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, is_dataclass
+from dataclasses import asdict, dataclass
+from itertools import zip_longest
 from types import MappingProxyType
-from typing import Any, Protocol, cast
+from typing import Any, Protocol
 
 import numpy as np
 
 from immature_ood import registry
 from immature_ood.checkpoint_id import CheckpointId
 from immature_ood.config import DetectorConfig
+from immature_ood.detectors._packing import packed, unpacked
 from immature_ood.features import Features
 from immature_ood.storage import StorageError, load_arrays, save_arrays
 
-__all__ = ["Detector", "Fitted", "checked_log_prob", "fit", "fit_all", "load_fitted", "mean_over_group", "save_fitted"]
+__all__ = [
+    "Detector",
+    "Fitted",
+    "check_layers",
+    "checked_log_norms",
+    "checked_log_prob",
+    "fit",
+    "fit_all",
+    "load_fitted",
+    "mean_over_group",
+    "save_fitted",
+]
 
-SCHEMA = "detectors/2"
+SCHEMA = "detectors/3"
 
 
 class Detector(Protocol):
@@ -104,17 +118,35 @@ def checked_log_prob(features: Features) -> np.ndarray:
     return features.log_prob.astype(np.float64)
 
 
+def check_layers(layers: tuple[str, ...], features: Features) -> None:
+    """Raises ValueError naming the first layer of the features that is not that of the fit."""
+    for place, (fitted, found) in enumerate(zip_longest(layers, features.layers)):
+        if fitted != found:
+            raise ValueError(
+                f"{features.dataset}/{features.split}: layer {place} is {found!r}, but the detector was fitted "
+                f"with {fitted!r}; use features of the same model"
+            )
+
+
+def checked_log_norms(features: Features) -> np.ndarray:
+    """(G, K) float64; raises ValueError naming the first layer with a NaN."""
+    broken = np.isnan(features.log_norms).any(axis=0)
+    if broken.any():
+        raise ValueError(
+            f"the gradient norm of layer {features.layers[broken.argmax()]!r} is NaN on "
+            f"{features.dataset}/{features.split}: did training diverge? lower its learning rate"
+        )
+    return features.log_norms.astype(np.float64)
+
+
 def save_fitted(path: str | os.PathLike[str], fitted: Fitted) -> None:
     """Writes fitted detectors: arrays as tensors "name/b=1/mean", the rest as metadata."""
     arrays: dict[str, np.ndarray] = {}
     entries = []
     for (name, b), detector in fitted.detectors.items():
-        knowledge = vars(detector)
-        here = {field: value for field, value in knowledge.items() if isinstance(value, np.ndarray)}
-        arrays |= {f"{name}/b={b}/{field}": value for field, value in here.items()}
-        values = {field: value for field, value in knowledge.items() if field not in here}
-        made_by = {"name": name, "file": fitted.files[name], "class": type(detector).__name__}
-        entries.append({**made_by, "batch_size": b, "arrays": sorted(here), "values": values})
+        own, entry = packed(detector, f"{name}/b={b}")
+        arrays |= own
+        entries.append({"name": name, "detector": fitted.files[name], "batch_size": b, **entry})
     reads = {name: [asdict(one) for one in checkpoints] for name, checkpoints in fitted.reads.items()}
     save_arrays(path, SCHEMA, arrays, {"checkpoint": asdict(fitted.checkpoint), "detectors": entries, "reads": reads})
 
@@ -127,7 +159,7 @@ def load_fitted(path: str | os.PathLike[str]) -> Fitted:
         return Fitted(
             CheckpointId(**metadata["checkpoint"]),
             {(entry["name"], entry["batch_size"]): _restored(arrays, entry) for entry in entries},
-            {entry["name"]: entry["file"] for entry in entries},
+            {entry["name"]: entry["detector"] for entry in entries},
             {name: tuple(CheckpointId(**one) for one in checkpoints) for name, checkpoints in reads.items()},
         )
     except (KeyError, TypeError, registry.PluginError) as error:
@@ -135,11 +167,5 @@ def load_fitted(path: str | os.PathLike[str]) -> Fitted:
 
 
 def _restored(arrays: Mapping[str, np.ndarray], entry: Mapping[str, Any]) -> Detector:
-    name, b = entry["name"], entry["batch_size"]
-    module = registry.load("detectors", entry["file"])
-    kind = vars(module).get(entry["class"])
-    if not (isinstance(kind, type) and is_dataclass(kind) and kind.__module__ == module.__name__):
-        raise KeyError(f"{entry['file']} has no detector {entry['class']}")
-    values = {field: tuple(value) if isinstance(value, list) else value for field, value in entry["values"].items()}
-    fields = {field: arrays[f"{name}/b={b}/{field}"] for field in entry["arrays"]}
-    return cast(Detector, kind(**values, **fields))
+    detector: Detector = unpacked(arrays, entry, f"{entry['name']}/b={entry['batch_size']}")
+    return detector

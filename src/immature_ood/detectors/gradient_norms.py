@@ -1,24 +1,25 @@
 """The paper's score: a Gaussian fitted to the log norm of each layer's gradient (arXiv 2502.00820, 2403.01485)."""
 
 from dataclasses import dataclass
-from itertools import zip_longest
-from typing import Annotated, Literal
+from typing import Annotated
 
 import numpy as np
 from pydantic import Field
 
 from immature_ood.config import DetectorConfig, Real
+from immature_ood.detectors import check_layers, checked_log_norms
 from immature_ood.features import Features
+from immature_ood.layers import is_chosen
 
-__all__ = ["Config", "GradientNorms", "check_layers", "checked_log_norms", "fit"]
+__all__ = ["Config", "GradientNorms", "fit"]
 
 
 class Config(DetectorConfig):
     """The options of gradient norms."""
 
     detector: str = "gradient_norms"
-    layers: Literal["all", "weights", "without_weights"] = "all"
-    """The sum is over these layers; weights are the parameter tensors of that name, of convolutions and linear maps."""
+    layers: str = "all"
+    """The sum is over these: all, weights, without_weights, or a pattern of names such as "blocks.0.*"."""
     epsilon: Annotated[Real, Field(ge=0)] = 0.0
     """This is added to squared norms and to variances, then unbiased; 1e-10 in the code released with the paper."""
 
@@ -73,7 +74,7 @@ class GradientNorms:
 def fit(config: Config, features: Features) -> GradientNorms:
     """Raises ValueError if a log norm is NaN, or if no layer of those chosen is alive."""
     norms = _log_norms(features, config.epsilon)
-    chosen = np.array([_is_chosen(layer, config.layers) for layer in features.layers])
+    chosen = np.array([is_chosen(layer, config.layers) for layer in features.layers])
     # Equality is decided on the values themselves: the variance of equal float64 values need not round to 0.
     varies = np.isfinite(norms).all(axis=0) & (norms.max(axis=0) > norms.min(axis=0))
     summed = chosen if config.epsilon else chosen & varies
@@ -87,31 +88,6 @@ def fit(config: Config, features: Features) -> GradientNorms:
     variance[summed] = norms[:, summed].var(axis=0, ddof=1 if config.epsilon else 0) + config.epsilon
     names = tuple(layer for layer, is_chosen in zip(features.layers, chosen, strict=True) if is_chosen)
     return GradientNorms(features.layers, mean, variance, names, config.epsilon)
-
-
-def _is_chosen(layer: str, layers: str) -> bool:
-    return layers == "all" or (layer.rpartition(".")[2] == "weight") == (layers == "weights")
-
-
-def check_layers(layers: tuple[str, ...], features: Features) -> None:
-    """Raises ValueError naming the first layer of the features that is not that of the fit."""
-    for place, (fitted, found) in enumerate(zip_longest(layers, features.layers)):
-        if fitted != found:
-            raise ValueError(
-                f"{features.dataset}/{features.split}: layer {place} is {found!r}, but the detector was fitted "
-                f"with {fitted!r}; use features of the same model"
-            )
-
-
-def checked_log_norms(features: Features) -> np.ndarray:
-    """(G, K) float64; raises ValueError naming the first layer with a NaN."""
-    broken = np.isnan(features.log_norms).any(axis=0)
-    if broken.any():
-        raise ValueError(
-            f"the gradient norm of layer {features.layers[broken.argmax()]!r} is NaN on "
-            f"{features.dataset}/{features.split}: did training diverge? lower its learning rate"
-        )
-    return features.log_norms.astype(np.float64)
 
 
 def _log_norms(features: Features, epsilon: float) -> np.ndarray:
