@@ -6,12 +6,14 @@ from scipy.stats import norm
 
 from immature_ood import registry
 from immature_ood.checkpoint_id import CheckpointId
+from immature_ood.config import POOLED, Kept, Place
 from immature_ood.detectors import fit, fit_all, load_fitted, mean_over_group, save_fitted
 from immature_ood.features import Features
 from immature_ood.storage import StorageError, load_arrays, save_arrays
 
 CHECKPOINT = CheckpointId("digits", "glow", seed=0, epoch=4, images_seen=12000, run_key="abc")
 LAYERS = ("conv.weight", "conv.bias", "prior")
+OWN, KEPT = Place("glow", 0, 4), Kept(("glow", "background"), (0, 1), (0, 1, 4))
 
 
 def detectors(*names, **options):
@@ -19,29 +21,59 @@ def detectors(*names, **options):
     return {name: registry.parse("detectors", {"detector": name, **options}) for name in names}
 
 
-def fitted_to(name, features, **options):
+def fitted_to(name, *features, **options):
     """The detector of a name fitted on features."""
-    return fit(detectors(name, **options)[name], features)
+    return fit(detectors(name, **options)[name], *features)
 
 
 def fitted_all(*names):
     """Detectors of one checkpoint, b = 1."""
-    return fit_all(CHECKPOINT, detectors(*names), {CHECKPOINT: {1: make_features()}})
+    configs = detectors(*names)
+    read = {name: checkpoints(config) for name, config in configs.items()}
+    features = {one: {1: each} for config in configs.values() for one, each in of_each(config).items()}
+    return fit_all(CHECKPOINT, configs, features, read)
 
 
 every_detector = pytest.mark.parametrize("name", registry.names("detectors"))
 
 
+def places(config):
+    """What a detector reads in a study of KEPT for the row of OWN."""
+    return config.reads(OWN._replace(seed=POOLED) if config.pools_seeds else OWN, KEPT)
+
+
+def checkpoints(config):
+    return [replace(CHECKPOINT, model=place.model, seed=place.seed, epoch=place.epoch) for place in places(config)]
+
+
+def of_each(config, seed=0, **made):
+    """By checkpoint that a detector reads, features of the same toy images."""
+    return {one: make_features(seed=seed + 100 * place, **made) for place, one in enumerate(checkpoints(config))}
+
+
+def seen(name, **made):
+    """The features of all checkpoints that a detector reads."""
+    return [*of_each(detectors(name)[name], **made).values()]
+
+
 def make_features(groups=200, b=1, seed=0, shift=0.0, split="fit", layers=LAYERS):
-    """Features of toy images; a shift raises the gradient norms and lowers the likelihood, as OOD images might."""
+    """Features of toy images; a shift raises the gradient norms, lowers the likelihood and makes images rougher."""
     generator = np.random.default_rng(seed)
     norms = generator.normal(shift + np.arange(len(layers)), 1 + np.arange(len(layers)), (groups, len(layers)))
+    log_prob = generator.normal(-900 - 30 * shift, 20, groups)
+    smooth = 128 + 20 * generator.normal(size=(groups, b, 1, 1, 1)) + np.linspace(-30, 30, 8)
+    rough = (2 + 8 * shift) * generator.normal(size=(groups, b, 1, 8, 8))
+    latents = (1 + shift / 2) * generator.normal(size=(groups, b, 64))
     return Features(
         dataset="digits",
         split=split,
         statistics={
             "log_norms": norms.astype(np.float32),
-            "log_prob": generator.normal(-900 - 30 * shift, 20, groups),
+            "log_prob": log_prob,
+            "log_prior": -0.5 * (latents**2 + np.log(2 * np.pi)).sum(axis=2).mean(axis=1),
+            "latents": latents.astype(np.float32),
+            "local_intrinsic_dimension": generator.normal(20 - 3 * shift, 2, groups),
+            "pixels": np.clip(smooth + rough, 0, 255).astype(np.uint8),
         },
         images=np.arange(groups * b).reshape(groups, b),
         layers=layers,
@@ -62,9 +94,9 @@ def with_column(features, layer, values):
 
 @every_detector
 def test_scores_are_finite_and_one_a_group(name):
-    detector = fitted_to(name, make_features())
+    detector = fitted_to(name, *seen(name))
     for groups in (1, 50):
-        score = detector.score(make_features(groups, seed=1, split="test"))
+        score = detector.score(*seen(name, groups=groups, seed=1, split="test"))
         assert score.shape == (groups,)
         assert score.dtype == np.float64
         assert np.isfinite(score).all()
@@ -72,32 +104,35 @@ def test_scores_are_finite_and_one_a_group(name):
 
 @every_detector
 def test_shifted_data_scores_higher(name):
-    detector = fitted_to(name, make_features())
-    usual = detector.score(make_features(seed=1, split="test"))
-    shifted = detector.score(make_features(seed=2, shift=3.0, split="test"))
+    detector = fitted_to(name, *seen(name))
+    usual = detector.score(*seen(name, seed=1, split="test"))
+    shifted = detector.score(*seen(name, seed=2, shift=3.0, split="test"))
     assert (shifted[:, None] > usual).mean() > 0.9  # that is AUROC
 
 
 @every_detector
 def test_a_group_is_scored_on_its_own(name):
-    test = make_features(seed=1, split="test")
-    detector = fitted_to(name, make_features())
-    few = replace(test, statistics={name: each[7:9] for name, each in test.statistics.items()}, images=test.images[7:9])
-    np.testing.assert_array_equal(detector.score(few), detector.score(test)[7:9])
+    test = seen(name, seed=1, split="test")
+    detector = fitted_to(name, *seen(name))
+    few = [one.taken(np.arange(7, 9)) for one in test]
+    np.testing.assert_array_equal(detector.score(*few), detector.score(*test)[7:9])
 
 
 @every_detector
 def test_saved_detectors_score_exactly_alike(name, tmp_path):
-    features = {b: make_features(b=b, seed=b) for b in (1, 5)}
-    fitted = fit_all(CHECKPOINT, detectors(name), {CHECKPOINT: features})
+    configs = detectors(name)
+    features = [of_each(configs[name], b=b, seed=b) for b in (1, 5)]
+    by_size = {one: dict(zip((1, 5), [each[one] for each in features], strict=True)) for one in features[0]}
+    read = tuple(checkpoints(configs[name]))
+    fitted = fit_all(CHECKPOINT, configs, by_size, {name: read})
     save_fitted(tmp_path / "fitted.safetensors", fitted)
     loaded = load_fitted(tmp_path / "fitted.safetensors")
-    assert (loaded.checkpoint, loaded.reads) == (CHECKPOINT, {name: (CHECKPOINT,)})
+    assert (loaded.checkpoint, loaded.reads) == (CHECKPOINT, {name: read})
     assert loaded.detectors.keys() == fitted.detectors.keys() == {(name, 1), (name, 5)}
     for (_, b), detector in fitted.detectors.items():
         again = loaded.detectors[name, b]
-        test = make_features(b=b, seed=9, split="test")
-        np.testing.assert_array_equal(again.score(test), detector.score(test))
+        test = seen(name, b=b, seed=9, split="test")
+        np.testing.assert_array_equal(again.score(*test), detector.score(*test))
         assert again.dead_layers == detector.dead_layers
 
 
@@ -110,12 +145,16 @@ def test_fitting_twice_gives_the_same_bytes(name, tmp_path):
 
 @every_detector
 def test_nan_features_are_refused(name):
-    broken = make_features(split="test")
-    broken.log_norms[3, 2] = broken.log_prob[3] = np.nan
-    with pytest.raises(ValueError, match=r"digits/test.*NaN|NaN.*digits/test"):
-        fitted_to(name, make_features()).score(broken)
-    with pytest.raises(ValueError, match="digits/test"):
-        fitted_to(name, broken)
+    broken = seen(name, split="test")
+    numbers = [need for need in detectors(name)[name].needs() if need != "pixels"]
+    for one in broken:
+        for need in numbers:
+            one.statistics[need][3] = np.nan
+    if numbers:
+        with pytest.raises(ValueError, match=r"digits/test.*NaN|NaN.*digits/test"):
+            fitted_to(name, *seen(name)).score(*broken)
+        with pytest.raises(ValueError, match="digits/test"):
+            fitted_to(name, *broken)
 
 
 def test_a_file_is_laid_out_as_documented(tmp_path):
@@ -250,12 +289,12 @@ def test_the_score_of_a_group_is_the_mean_of_its_images():
 @every_detector
 def test_a_detector_reads_no_more_than_it_says_it_needs(name):
     """Features without the rest are fitted and scored alike; without what it needs, they are refused by name."""
-    features = make_features()
+    features = seen(name)
     needs = detectors(name)[name].needs()
-    least = replace(features, statistics={need: features.of(need) for need in needs})
-    fitted = fit(detectors(name)[name], least)
-    np.testing.assert_array_equal(fitted.score(least), fit(detectors(name)[name], features).score(features))
+    least = [replace(one, statistics={need: one.of(need) for need in needs}) for one in features]
+    fitted = fitted_to(name, *least)
+    np.testing.assert_array_equal(fitted.score(*least), fitted_to(name, *features).score(*features))
     for need in needs:
-        without = {other: each for other, each in features.statistics.items() if other != need}
+        without = {other: each for other, each in features[0].statistics.items() if other != need}
         with pytest.raises(ValueError, match=rf"digits/fit: the features hold .*, but no {need}"):
-            fit(detectors(name)[name], replace(features, statistics=without))
+            fitted_to(name, *(replace(one, statistics=without) for one in features))
