@@ -189,7 +189,7 @@ def test_a_job_over_its_memory_is_retried_with_more(project, cluster, undisturbe
 
 
 def test_a_job_out_of_time_goes_on_in_the_next(project, cluster, undisturbed):
-    """The first job's steps are made so long that it does not end in its two minutes, of which half may go to starting."""
+    """The first job's steps are made so long that it does not end in its two minutes; to start may take one."""
     slow = make_slower(project, 0.6)
     process = start(project, cluster, *LONG, "--set-resources", "train:runtime=2", "--", WEIGHTS)
     job = first_training(project, cluster, process)
