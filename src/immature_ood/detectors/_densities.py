@@ -7,6 +7,7 @@ are outside the support. A vector is scored on its own: in the same numbers, wha
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -16,6 +17,7 @@ __all__ = [
     "Mahalanobis",
     "Mixture",
     "Neighbours",
+    "OnComponents",
     "Standard",
     "SupportVectors",
     "fit_components",
@@ -23,6 +25,7 @@ __all__ = [
     "fit_mahalanobis",
     "fit_mixture",
     "fit_neighbours",
+    "fit_on_components",
     "fit_standard",
     "fit_support_vectors",
     "scored_where_finite",
@@ -165,7 +168,8 @@ def fit_components(vectors: np.ndarray, components: int) -> Components:
     _, singular, directions = np.linalg.svd(vectors - mean, full_matrices=False)
     kept = min(components, int(np.count_nonzero(singular > 1e-10 * singular[0])))
     deviations = singular[:kept] / np.sqrt(len(vectors))
-    return Components(mean, directions[:kept].T / deviations)
+    # In the order of memory that a file gives back, by which sums round.
+    return Components(mean, np.ascontiguousarray(directions[:kept].T / deviations))
 
 
 @dataclass(frozen=True)
@@ -225,3 +229,22 @@ def fit_kernels(vectors: np.ndarray) -> Kernels:
     """Of vectors (N, K) of variance 1; the bandwidth is Scott's, N^(−1 / (K + 4))."""
     number, k = vectors.shape
     return Kernels(vectors, float(number ** (-1 / (k + 4))))
+
+
+@dataclass(frozen=True)
+class OnComponents:
+    """A density of vectors' first principal components."""
+
+    components: Components
+    density: Any
+
+    def score(self, vectors: np.ndarray) -> np.ndarray:
+        """(G, K) → (G,) float64."""
+        score: np.ndarray = self.density.score(self.components(vectors))
+        return score
+
+
+def fit_on_components(vectors: np.ndarray, components: int, fit: Callable[[np.ndarray], Any]) -> OnComponents:
+    """Of vectors (N, K); fit: makes the density of their components (N, p)."""
+    chosen = fit_components(vectors, components)
+    return OnComponents(chosen, fit(chosen(vectors)))

@@ -91,12 +91,11 @@ LOOKS = {
     "likelihood": Look("#0072B2", "--", "s"),
     "typicality": Look("#009E73", "-.", "^"),
 }
-SPARE_LOOKS = (  # the rest of Okabe & Ito's palette but yellow, which is lost on white
-    Look("#CC79A7", ":", "D"),
-    Look("#56B4E9", (0, (5, 1, 1, 1, 1, 1)), "v"),
-    Look("#E69F00", (0, (8, 2)), "P"),
-    Look("#000000", (0, (1, 1)), "X"),
-)
+# The rest of Okabe & Ito's palette but yellow, which is lost on white. They take turns, and so do lines and markers; as
+# their numbers have no common divisor, 180 detectors look different, four of them in each of the three.
+SPARE_COLOURS = ("#CC79A7", "#56B4E9", "#E69F00", "#000000")
+SPARE_LINES: tuple[LineStyleType, ...] = (":", (0, (5, 1, 1, 1, 1, 1)), (0, (8, 2)), (0, (1, 1)), (0, (4, 1, 1, 1)))
+SPARE_MARKERS = ("D", "v", "P", "X", "<", ">", "*", "p", "h")
 
 
 def looks_of(detectors: Iterable[str]) -> dict[str, Look]:
@@ -106,7 +105,8 @@ def looks_of(detectors: Iterable[str]) -> dict[str, Look]:
     """
     present = set(detectors)
     others = sorted({*registry.names("detectors"), *present} - {*LOOKS})
-    looks = {**LOOKS, **dict(zip(others, cycle(SPARE_LOOKS), strict=False))}
+    spare = map(Look, cycle(SPARE_COLOURS), cycle(SPARE_LINES), cycle(SPARE_MARKERS))
+    looks = {**LOOKS, **dict(zip(others, spare, strict=False))}
     return {name: look for name, look in looks.items() if name in present}
 
 
