@@ -64,6 +64,7 @@ def make_features(groups=200, b=1, seed=0, shift=0.0, split="fit", layers=LAYERS
     smooth = 128 + 20 * generator.normal(size=(groups, b, 1, 1, 1)) + np.linspace(-30, 30, 8)
     rough = (2 + 8 * shift) * generator.normal(size=(groups, b, 1, 8, 8))
     latents = (1 + shift / 2) * generator.normal(size=(groups, b, 64))
+    log_singular_values = np.linspace(1, -7, 64) + generator.normal(-shift, 0.5, (groups, b, 1))
     return Features(
         dataset="digits",
         split=split,
@@ -72,7 +73,7 @@ def make_features(groups=200, b=1, seed=0, shift=0.0, split="fit", layers=LAYERS
             "log_prob": log_prob,
             "log_prior": -0.5 * (latents**2 + np.log(2 * np.pi)).sum(axis=2).mean(axis=1),
             "latents": latents.astype(np.float32),
-            "local_intrinsic_dimension": generator.normal(20 - 3 * shift, 2, groups),
+            "log_singular_values": log_singular_values.astype(np.float32),
             "pixels": np.clip(smooth + rough, 0, 255).astype(np.uint8),
         },
         images=np.arange(groups * b).reshape(groups, b),

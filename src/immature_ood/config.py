@@ -50,7 +50,7 @@ MOST = 2**31 - 1  # no count, seed or epoch is larger
 LARGEST = 1e9  # nor any other number
 NAME = "[A-Za-z0-9]([A-Za-z0-9_.-]*[A-Za-z0-9_-])?"  # the letters of a name: paths and file names are made of them
 LONGEST = 64  # and how many
-OF_FLOWS = ("latents", "log_prior", "local_intrinsic_dimension")  # what derived.DERIVED has for them
+OF_FLOWS = ("latents", "log_prior", "log_singular_values")  # what derived.DERIVED has for them
 LABELS = {"all", "mean"}  # words that stand for every set, or for none, in tables and in the report
 
 

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from immature_ood.density import DensityModel
 from immature_ood.dequantisation import fixed_noise, fresh_noise
+from immature_ood.derived import Deriving
 from immature_ood.features import LOG_NORMS, LOG_PROB, PIXELS, Features
 from immature_ood.gradients import make_engine
 from immature_ood.gradients.engine import Engine, Forward, Measured
@@ -78,7 +79,8 @@ def extract(
     the model has no such objective or statistic.
     """
     grouping = split.groups(config.batch_sizes)
-    work = make_engine(model, engine, config.objective) if LOG_NORMS in statistics else Forward(model, config.objective)
+    own = make_engine(model, engine, config.objective) if LOG_NORMS in statistics else Forward(model, config.objective)
+    work = Deriving(own, model, statistics)
     feed = _Feed(model, split, config.noise, tuple(noise_key))
     parts: dict[int, list[dict[str, Tensor]]] = {b: [] for b in config.batch_sizes}
     for places, sizes in grouping.passes(config.batch_sizes):

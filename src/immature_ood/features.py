@@ -27,6 +27,7 @@ class Features:
         log_prob: (G,) float64, the mean log-likelihood of the group's images, nats per image;
         latent: (G, b, ...) float32, the final latent of each image;
         pixels: (G, b, C, H, W) uint8, the images themselves;
+        latents, log_singular_values: (G, b, D) float32, and log_prior: (G,) float64, of flows (see derived);
         and what else the model's objective gives: of numbers the group's mean, (G,) float64, else (G, b, ...) float32.
     images:    (G, b) int64, the place in the split of each image used.
     layers:    K names of parameter tensors.

@@ -322,7 +322,7 @@ class Study(Config):
                 meant = registry.did_you_mean(objective, [*known])
                 yield f"features.objective: model {name!r} has no {objective!r}{meant}"
                 continue
-            given = {"log_norms", "pixels", *known[objective]}
+            given = {"log_norms", "pixels", *known[objective], *model.derived()}
             for detector, config in self.detectors.items():
                 if missing := [need for need in config.needs() if need not in given]:
                     yield f"detectors.{detector}: needs {missing[0]!r}, which model {name!r} has not, by {objective}"
