@@ -245,6 +245,8 @@ class DetectorConfig(Config):
 
     pools_seeds: ClassVar[bool] = False
     """Whether it reads all seeds together; its rows then have the seed "all"."""
+    control: ClassVar[bool] = False
+    """Whether it reads no trained model, so that a pair which it solves says nothing of models."""
 
     detector: str
     """It is fitted by this file of detectors/, or at this path to one of your own; by default that of its name."""

@@ -29,6 +29,7 @@ __all__ = [
     "fit_standard",
     "fit_support_vectors",
     "scored_where_finite",
+    "varying",
 ]
 
 
@@ -39,6 +40,14 @@ def scored_where_finite(vectors: np.ndarray, score: Callable[[np.ndarray], np.nd
     if finite.any():
         scores[finite] = score(vectors[finite])
     return scores
+
+
+def varying(vectors: np.ndarray, what: str) -> np.ndarray:
+    """(K,) bool: which numbers of vectors (N, K) are not all the same; raises ValueError, naming `what`, if none."""
+    chosen: np.ndarray = vectors.max(axis=0) > vectors.min(axis=0)
+    if not chosen.any():
+        raise ValueError(f"{what} varies over {len(vectors)} groups; fit on more images")
+    return chosen
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,104 @@
+"""Controls that see pixels alone: a density of what is computed of each group's images, without any model."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+
+from immature_ood.config import DetectorConfig
+from immature_ood.detectors._densities import Components, Standard, scored_where_finite
+from immature_ood.features import Features
+
+__all__ = ["OnPixels", "PixelsConfig", "flat", "statistics"]
+
+LEAST = 1e-3  # grey levels, added before a logarithm
+PNG_LEVEL = 6  # of zlib; another compresses otherwise
+
+
+class PixelsConfig(DetectorConfig):
+    """What the controls on pixels have in common."""
+
+    control: ClassVar[bool] = True
+
+    def needs(self) -> tuple[str, ...]:
+        """See DetectorConfig.needs."""
+        return ("pixels",)
+
+
+@dataclass(frozen=True)
+class OnPixels:
+    """A detector: a density of the group's mean of standardised numbers of its images, or of their components.
+
+    The mean of a group's numbers is scored, not the mean of its images' scores, since groups of ID images vary less
+    than images do, and a density that was fitted on groups knows it.
+
+    numbers: the name of what is computed of an image, "statistics" or "flat". chosen: (K,) bool, those that vary on
+    the fit set. standard: of groups, (K,) → (K,).
+    """
+
+    numbers: str
+    chosen: np.ndarray
+    standard: Standard | Components
+    density: Any
+
+    @property
+    def dead_layers(self) -> tuple[str, ...]:
+        """Empty: no layers are used."""
+        return ()
+
+    def score(self, features: Features) -> np.ndarray:
+        """(G,) float64."""
+        vectors = self.standard(of_groups(features, self.numbers)[:, self.chosen])
+        return scored_where_finite(vectors, self.density.score)
+
+
+def of_groups(features: Features, numbers: str) -> np.ndarray:
+    """(G, K) float64: the mean of each group's images' numbers."""
+    pixels = features.of("pixels")
+    groups, b = pixels.shape[:2]
+    each = NUMBERS[numbers](pixels.reshape(groups * b, *pixels.shape[2:]))
+    return each.reshape(groups, b, -1).mean(axis=1)
+
+
+def flat(images: np.ndarray) -> np.ndarray:
+    """(N, C, H, W) uint8 → (N, C·H·W) float64, grey levels."""
+    return images.reshape(len(images), -1).astype(np.float64)
+
+
+def statistics(images: np.ndarray) -> np.ndarray:
+    """(N, C, H, W) uint8 → (N, 8) of grey images, (N, 13) of colour: what no model is needed for.
+
+    Mean, deviation, minimum and maximum; the logarithm of the mean absolute difference of neighbours in a row, in a
+    column, and of the second difference in a row; the logarithm of the bytes as PNG; and of colour the mean of each
+    channel and the mean absolute differences of red and green, and of green and blue.
+    """
+    x = images.astype(np.float64)
+    of_each = x.reshape(len(x), -1)
+    found = [of_each.mean(axis=1), of_each.std(axis=1), of_each.min(axis=1), of_each.max(axis=1)]
+    found += [_log_mean(np.diff(x, axis=3)), _log_mean(np.diff(x, axis=2)), _log_mean(np.diff(x, 2, axis=3))]
+    found.append(np.log([_png_bytes(image) for image in images]))
+    if x.shape[1] == 3:
+        found += [*x.mean(axis=(2, 3)).T, *np.abs(np.diff(x, axis=1)).mean(axis=(2, 3)).T]
+    return np.stack(found, axis=1)
+
+
+NUMBERS: dict[str, Callable[[np.ndarray], np.ndarray]] = {"flat": flat, "statistics": statistics}
+
+
+def _log_mean(differences: np.ndarray) -> np.ndarray:
+    logs: np.ndarray = np.log(np.abs(differences).reshape(len(differences), -1).mean(axis=1) + LEAST)
+    return logs
+
+
+def _png_bytes(image: np.ndarray) -> int:
+    """Of an image (C, H, W) uint8, by Pillow."""
+    from io import BytesIO
+
+    from PIL import Image
+
+    file = BytesIO()
+    Image.fromarray(image[0] if len(image) == 1 else np.moveaxis(image, 0, 2)).save(
+        file, "PNG", compress_level=PNG_LEVEL
+    )
+    return file.tell()

@@ -1,0 +1,76 @@
+"""The controls that see pixels alone, against a few lines of their own."""
+
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+from scipy.spatial.distance import cdist, mahalanobis
+from sklearn.covariance import LedoitWolf
+from sklearn.decomposition import PCA
+from test_detectors import fitted_to, having, make_features
+
+from immature_ood import registry
+from immature_ood.detectors._pixels import statistics
+
+CONTROLS = [
+    name for name in registry.names("detectors") if getattr(registry.config_class("detectors", name), "control", False)
+]
+
+
+def pictures(groups, b=1, channels=3, seed=0):
+    features = make_features(groups, b, seed)
+    pixels = np.random.default_rng(seed).integers(0, 256, (groups, b, channels, 6, 6), dtype=np.uint8)
+    return having(features, pixels=pixels)
+
+
+def test_the_controls_are_those_that_read_pixels_alone():
+    assert CONTROLS == ["image_statistics", "pixels_knn", "pixels_mahalanobis"]
+
+
+@pytest.mark.parametrize(("channels", "numbers"), [(1, 8), (3, 13)])
+def test_the_statistics_of_an_image(channels, numbers):
+    image = pictures(1, channels=channels).of("pixels")[0, 0]
+    found = statistics(image[None])[0]
+    assert len(found) == numbers
+    x = image.astype(float)
+    rows = np.mean([abs(x[c, i, j + 1] - x[c, i, j]) for c in range(channels) for i in range(6) for j in range(5)])
+    columns = np.mean([abs(x[c, i + 1, j] - x[c, i, j]) for c in range(channels) for i in range(5) for j in range(6)])
+    second = np.mean([abs(x[c, i, j + 2] - 2 * x[c, i, j + 1] + x[c, i, j]) for c, i, j in np.ndindex(channels, 6, 4)])
+    np.testing.assert_allclose(found[:4], [x.mean(), x.std(), x.min(), x.max()])
+    np.testing.assert_allclose(found[4:7], np.log(np.array([rows, columns, second]) + 1e-3))
+    file = io.BytesIO()
+    Image.fromarray(image[0] if channels == 1 else image.transpose(1, 2, 0)).save(file, "PNG", compress_level=6)
+    assert found[7] == np.log(len(file.getvalue()))
+    if channels == 3:
+        differences = [np.abs(x[0] - x[1]).mean(), np.abs(x[1] - x[2]).mean()]
+        np.testing.assert_allclose(found[8:], [*(channel.mean() for channel in x), *differences])
+
+
+@pytest.mark.parametrize("b", [1, 5])
+def test_image_statistics_are_the_mahalanobis_distance_of_a_groups_mean(b):
+    fit, test = pictures(40, b), pictures(7, b, seed=1)
+    mean_of = [np.array([statistics(group).mean(axis=0) for group in one.of("pixels")]) for one in (fit, test)]
+    deviation = np.where(np.ptp(mean_of[0], axis=0) > 0, mean_of[0].std(axis=0), 1)
+    varies = np.ptp(mean_of[0], axis=0) > 0
+    first, second = ((each / deviation)[:, varies] for each in mean_of)
+    covariance = LedoitWolf().fit(first)
+    expected = [mahalanobis(each, covariance.location_, covariance.precision_) for each in second]
+    np.testing.assert_allclose(fitted_to("image_statistics", fit).score(test), expected)
+    nearest = np.sort(cdist(second, first), axis=1)[:, 2]
+    np.testing.assert_allclose(fitted_to("image_statistics", fit, density="knn", neighbours=3).score(test), nearest)
+
+
+def test_pixels_are_brought_to_their_principal_components():
+    fit, test = pictures(40), pictures(7, seed=1)
+    pca = PCA(4, whiten=True, svd_solver="full").fit(fit.of("pixels").reshape(40, -1).astype(float))
+    first, second = (pca.transform(one.of("pixels").reshape(len(one.units), -1).astype(float)) for one in (fit, test))
+    nearest = np.sort(cdist(second, first), axis=1)[:, 1] * np.sqrt(40 / 39)  # it divides by N − 1
+    np.testing.assert_allclose(fitted_to("pixels_knn", fit, components=4, neighbours=2).score(test), nearest)
+
+
+@pytest.mark.parametrize("name", CONTROLS)
+def test_images_that_are_all_alike_are_refused(name):
+    alike = having(make_features(), pixels=np.zeros((200, 1, 1, 8, 8), dtype=np.uint8))
+    with pytest.raises(ValueError, match=r"digits/fit: no .* varies over 200 groups"):
+        fitted_to(name, alike)
