@@ -9,6 +9,7 @@ from immature_ood.checkpoint_id import CheckpointId
 from immature_ood.config import POOLED, Kept, Place
 from immature_ood.detectors import fit, fit_all, load_fitted, mean_over_group, save_fitted
 from immature_ood.features import Features
+from immature_ood.layers import is_chosen
 from immature_ood.storage import StorageError, load_arrays, save_arrays
 
 CHECKPOINT = CheckpointId("digits", "glow", seed=0, epoch=4, images_seen=12000, run_key="abc")
@@ -300,3 +301,25 @@ def test_a_detector_reads_no_more_than_it_says_it_needs(name):
         without = {other: each for other, each in features[0].statistics.items() if other != need}
         with pytest.raises(ValueError, match=rf"digits/fit: the features hold .*, but no {need}"):
             fitted_to(name, *(replace(one, statistics=without) for one in features))
+
+
+@every_detector
+def test_scores_without_weights_are_alike_on_features_with_and_without_them(name):
+    """So that features which are there, of all layers, serve a detector that does not read weights."""
+    config = detectors(name)[name]
+    if "layers" not in type(config).model_fields:
+        assert config.reads_weights() == ("log_norms" in config.needs())
+        return
+    config = detectors(name, layers="without_weights")[name]
+    assert not config.reads_weights()
+    of_fit, of_test = seen(name), seen(name, seed=1, split="test")
+    expected = fit(config, *of_fit).score(*of_test)
+    found = fit(config, *map(without_weights, of_fit)).score(*map(without_weights, of_test))
+    np.testing.assert_allclose(found, expected, rtol=1e-12)
+
+
+def without_weights(features):
+    """Features as they are extracted of all layers but weights."""
+    kept = [place for place, layer in enumerate(features.layers) if is_chosen(layer, "without_weights")]
+    narrowed = having(features, log_norms=features.log_norms[:, kept])
+    return replace(narrowed, layers=tuple(features.layers[place] for place in kept))

@@ -6,14 +6,19 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from test_models import every_model
 from torch import nn
 
 from immature_ood.density import DensityModel
 from immature_ood.gradients import ENGINES, layer_norms, make_engine
-from immature_ood.gradients.closed_form import ClosedForm, Uncovered
+from immature_ood.gradients.closed_form import ClosedForm, Uncovered, _Pass, uncovered
+from immature_ood.gradients.engine import chosen_layers
 from immature_ood.gradients.generic import Generic
+from immature_ood.gradients.independence import trial
 from immature_ood.gradients.norms import Outer, squared_norms
+from immature_ood.layers import is_chosen
 from immature_ood.models import make_model
+from immature_ood.models._glow import FlowStep
 from immature_ood.models.glow import Config as GlowConfig
 from immature_ood.models.glow import make
 from immature_ood.models.tied_flow import Config as TiedFlowConfig
@@ -152,6 +157,52 @@ def test_norms_of_tied_weights_are_those_of_the_loop(engine, steps, hidden_layer
     for b in (1, 2, 5):
         torch.testing.assert_close(norms[b].squared, loop(model, x, b, objective), rtol=1e-9, atol=1e-24)
         torch.testing.assert_close(norms[b].statistics["log_prob"], model.log_prob(x).reshape(-1, b))
+
+
+@pytest.mark.parametrize("layers", ["all", "weights", "without_weights"])
+@pytest.mark.parametrize("engine", ENGINES)
+@every_model
+def test_norms_of_some_layers_are_theirs_among_those_of_all(case, engine, layers):
+    model = case.make()
+    objective = model.trained_by
+    if engine == "closed-form" and (without := uncovered(model, layers)):
+        pytest.skip(f"no closed form covers {', '.join(without)}")
+    x, noise = trial(model, 4)
+    chosen = [place for place, (name, _) in enumerate(model.layers()) if is_chosen(name, layers)]
+    every = layer_norms(model, x, [1, 2], "generic", objective, noise)
+    assert make_engine(model, engine, objective, layers).layers == tuple(chosen_layers(model, layers))
+    for b, norms in layer_norms(model, x, [1, 2], engine, objective, noise, layers).items():
+        torch.testing.assert_close(norms.squared, every[b].squared[:, chosen], rtol=1e-9, atol=1e-24)
+        for name, statistic in every[b].statistics.items():
+            torch.testing.assert_close(norms.statistics[name], statistic)
+
+
+def test_without_weights_no_activation_is_kept_that_no_norm_reads(monkeypatch):
+    """Of a network's convolutions their outputs alone, of splits and priors too; of flow steps input and no output."""
+    engine, seen = ClosedForm(glow(), layers="without_weights"), {}
+    take = _Pass._take
+    monkeypatch.setattr(_Pass, "_take", lambda run, *use: seen.update(run._activations) or take(run, *use))
+    engine(images(2), [1])
+    kept = {name: (a.numel() > 0, y.numel() > 0) for (name, _), (a, _, y) in seen.items()}
+    steps = {name for name, module in glow().named_modules() if isinstance(module, FlowStep)}
+    assert steps < kept.keys()
+    assert kept == {name: (name in steps, name not in steps) for name in kept}
+
+
+def test_layers_that_a_model_has_not_are_refused():
+    with pytest.raises(ValueError, match="no layer of Affine is among the layers 'weights'; choose others"):
+        make_engine(Affine(SHAPE), layers="weights")
+
+
+def test_only_the_layers_chosen_need_a_closed_form():
+    """Weights that two modules share are no hindrance where they are left out."""
+    model, x = glow(), images(2)
+    first, second = (model.blocks[0].steps[i].coupling for i in range(2))
+    first.second.weight = second.second.weight
+    assert isinstance(make_engine(model, layers="without_weights"), ClosedForm)
+    found = layer_norms(model, x, [1], layers="without_weights")[1].squared
+    chosen = [place for place, (name, _) in enumerate(model.layers()) if is_chosen(name, "without_weights")]
+    torch.testing.assert_close(found, loop(model, x, 1)[:, chosen], rtol=1e-9, atol=0)
 
 
 @pytest.mark.parametrize("kind", [Twice, Linears])

@@ -322,7 +322,9 @@ def test_keys_of_older_configs_are_read_where_they_went_and_named():
     assert retired(GOOD) == retired(None) == retired({"training": None}) == []
 
 
-VAE = {"vae": {"architecture": str(Path(__file__).with_name("plugins") / "tiny_vae.py")}}
+PLUGINS = Path(__file__).with_name("plugins")
+VAE, SPREAD = {"vae": {"architecture": str(PLUGINS / "tiny_vae.py")}}, str(PLUGINS / "spread.py")
+WITHOUT = {"gradient_norms": {"layers": "without_weights"}}
 
 
 def test_a_study_that_asks_a_model_for_what_it_has_not_got_is_refused_naming_both():
@@ -340,3 +342,35 @@ def test_a_study_that_asks_a_model_for_what_it_has_not_got_is_refused_naming_bot
 )
 def test_features_hold_what_the_detectors_need_and_the_likelihood_if_it_is_known(detectors, statistics):
     assert Study.parse(changed("detectors", detectors)).statistics("glow") == statistics
+
+
+@pytest.mark.parametrize(
+    ("detectors", "layers"),
+    [
+        (["gradient_norms"], "all"),
+        (["likelihood", "typicality"], "all"),
+        ({"likelihood": {}, **WITHOUT}, "without_weights"),
+        ({"gradient_norms_knn": {"layers": "*.logs"}, **WITHOUT}, "without_weights"),
+        ({"gradient_norms_knn": {"layers": "blocks.*"}, **WITHOUT}, "all"),
+        ({"mine": {"detector": SPREAD}, **WITHOUT}, "all"),
+    ],
+)
+def test_features_hold_norms_of_the_layers_that_detectors_read(detectors, layers):
+    """A plug-in that does not say what it reads reads all; whoever wants more than is read says it."""
+    config = changed("detectors", detectors)
+    assert Study.parse(config).layers == layers
+    assert Study.parse(config | {"features": {**config["features"], "layers": "all"}}).layers == "all"
+
+
+def test_a_detector_that_reads_layers_that_are_not_extracted_is_refused_by_name():
+    config = changed("features.layers", "without_weights")
+    layers = {"early": "without_weights", "biases": "*.bias", "late": "weights", "every": "all"}
+    config["detectors"] = {name: {"detector": "gradient_norms", "layers": each} for name, each in layers.items()}
+    config["detectors"] |= {"likelihood": {}, "gradient_norms_mahalanobis": {}}
+    assert faults(config) == [
+        f"detectors.{name}: reads gradient norms of weights, which features.layers: without_weights leaves out; take "
+        "that away, or give the detector layers: without_weights"
+        for name in ("late", "every", "gradient_norms_mahalanobis")
+    ]
+    config["detectors"] = {name: config["detectors"][name] for name in ("early", "biases", "likelihood")}
+    assert Study.parse(config).layers == "without_weights"

@@ -262,6 +262,10 @@ class DetectorConfig(Config):
         """What is wrong with the section in a study of these, each beginning with one of its keys."""
         return iter(())
 
+    def reads_weights(self) -> bool:
+        """Whether, of log_norms, it reads those of weights; a study in which none does extracts all others alone."""
+        return "log_norms" in self.needs()
+
     def needs(self) -> tuple[str, ...]:
         """The statistics of features (see Features) that the detector reads; a model that gives them not is refused."""
         return ("log_norms",)

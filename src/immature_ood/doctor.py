@@ -85,7 +85,10 @@ def _seconds_an_image(model: DensityModel, study: Study, device: torch.device) -
     trained, features = model.objective(model.trained_by), study.features
     step = _timed(lambda: trained(model, x, noise).value.mean().backward(), device)
     norms = _timed(
-        lambda: layer_norms(model, x, features.batch_sizes, objective=features.objective, noise=noise), device
+        lambda: layer_norms(
+            model, x, features.batch_sizes, objective=features.objective, noise=noise, layers=study.layers
+        ),
+        device,
     )
     return step / len(x), norms / len(x)
 

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -79,8 +80,7 @@ def extract(
     the model has no such objective or statistic.
     """
     grouping = split.groups(config.batch_sizes)
-    own = make_engine(model, engine, config.objective) if LOG_NORMS in statistics else Forward(model, config.objective)
-    work = Deriving(own, model, statistics)
+    work = Deriving(_work(model, config, statistics, engine), model, statistics)
     feed = _Feed(model, split, config.noise, tuple(noise_key))
     parts: dict[int, list[dict[str, Tensor]]] = {b: [] for b in config.batch_sizes}
     for places, sizes in grouping.passes(config.batch_sizes):
@@ -89,7 +89,15 @@ def extract(
             for b in sizes:
                 parts[b].append(_by_group(chosen, measured, b))
             on_chunk(done)
-    return [_features(model, split, grouping, b, parts[b], statistics) for b in config.batch_sizes]
+    described = partial(_features, split, grouping, statistics, work.layers, model.dimensions)
+    return [described(b, parts[b]) for b in config.batch_sizes]
+
+
+def _work(model: DensityModel, config: FeatureConfig, statistics: Sequence[str], engine: str | None) -> Engine:
+    """What is done with samples: norms are taken if they are asked for."""
+    if LOG_NORMS not in statistics:
+        return Forward(model, config.objective)
+    return make_engine(model, engine, config.objective, config.layers or "all")
 
 
 @dataclass(frozen=True)
@@ -184,12 +192,13 @@ def _by_group(statistics: dict[str, Tensor], measured: Measured, b: int) -> dict
 
 
 def _features(
-    model: DensityModel,
     split: Split,
     grouping: Grouping,
+    statistics: Sequence[str],
+    layers: tuple[str, ...],
+    dimensions: int,
     b: int,
     parts: Sequence[dict[str, Tensor]],
-    statistics: Sequence[str],
 ) -> Features:
     """Groups in the order of their first images where b = 1, else in that of the grouping."""
     images, cells = grouping.images(b), grouping.cells(b)
@@ -197,8 +206,7 @@ def _features(
     found = {name: _joined(name, [part[name] for part in parts])[order] for name in parts[0]}
     if PIXELS in statistics:
         found[PIXELS] = split.stored[images[order]]
-    layers = tuple(name for name, _ in model.layers())
-    return Features(split.dataset, split.name, found, images[order], layers, model.dimensions, cells[order])
+    return Features(split.dataset, split.name, found, images[order], layers, dimensions, cells[order])
 
 
 def _joined(name: str, parts: Sequence[Tensor]) -> np.ndarray:

@@ -142,6 +142,8 @@ class FeatureConfig(Config):
     """On a GPU products are rounded to TF32, which is faster, and not what the scores were checked with."""
     objective: str = "log_prob"
     """Gradients are of log_prob, of sum_z (the final latent summed, as in the released code), or a model's own."""
+    layers: Literal["all", "without_weights"] | None = None
+    """Norms are taken of these; by default of all that detectors read: without weights it takes half of the time."""
     noise: Literal["fixed", "fresh", "none"] = "fixed"
     """Noise is fixed for an image, fresh at every checkpoint, or none; a model's own noise is never none, but fixed."""
 
@@ -214,6 +216,7 @@ class Study(Config):
         faults = [*self._unknown_plug_ins(), *self._unknown_names(), *self._bad_lists()]
         faults = faults or [*self._of_other_kinds()]  # which looks names up, as do the next
         faults = faults or [*self._bad_samples(), *self._bad_sizes(), *self._bad_shapes(), *self._bad_detectors()]
+        faults = faults or self._bad_layers()
         faults = faults or [*self._bad_objectives()]
         if faults:
             raise ValueError("\n".join(faults))
@@ -312,6 +315,23 @@ class Study(Config):
         return [
             f"detectors.{name}.{fault}" for name, config in self.detectors.items() for fault in config.faults(self.kept)
         ]
+
+    def _bad_layers(self) -> list[str]:
+        """Detectors that read what is not extracted."""
+        if self.features.layers != "without_weights":
+            return []
+        return [
+            f"detectors.{name}: reads gradient norms of weights, which features.layers: without_weights leaves out; "
+            "take that away, or give the detector layers: without_weights"
+            for name, config in self.detectors.items()
+            if config.reads_weights()
+        ]
+
+    @property
+    def layers(self) -> str:
+        """The layers whose norms features need to hold (see is_chosen)."""
+        reads = [config.reads_weights() for config in self.detectors.values() if "log_norms" in config.needs()]
+        return self.features.layers or ("without_weights" if reads and not any(reads) else "all")
 
     def _bad_objectives(self) -> Iterator[str]:
         """What a model is asked for and has not got."""

@@ -171,6 +171,20 @@ def statistics_of(wildcards):
     return there if {*needed} <= {*there} else needed
 
 
+@cache
+def layers_of_features():
+    """Of which layers features hold norms, None for all: what the detectors need, or all if any that are there do.
+
+    A detector may read several checkpoints, which must have the same layers.
+    """
+    files = (f"{FEATURES}/fit.safetensors".format(**run) for run in every_run())
+    there = [
+        made for file in files if (made := validity.metadata_of(file).get("made_from"))
+    ]
+    all_are_there = any(made.get("layers") is None for made in there)
+    return None if study.layers == "all" or all_are_there else study.layers
+
+
 def of_original(pattern):
     """An input function: a path of a pattern for the data set whose fit and test images the wildcard {id} has."""
     return lambda wildcards: pattern.format(

@@ -29,7 +29,8 @@ rule extract:
     params:
         threads=study.threads,
         data=study.data.model_dump(),
-        features=study.features.model_dump(),
+        features=study.features.model_dump(exclude={"layers"}),
+        layers=lambda wildcards: layers_of_features(),
         statistics=statistics_of,
         datasets=study.real_datasets,
         original=lambda wildcards: study.original(wildcards.id),

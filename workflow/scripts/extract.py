@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 with job(snakemake.log) as say:
     data = registry.parse("kinds", snakemake.params.data)
-    config = FeatureConfig.model_validate(snakemake.params.features)
+    config = FeatureConfig.model_validate({**snakemake.params.features, "layers": snakemake.params.layers})
     device = runtime.prepare(snakemake.params.threads, snakemake.resources.device, tf32=config.tf32)
     model, checkpoint = load_model(snakemake.input.weights)
     model.to(device)

@@ -10,7 +10,7 @@ from immature_ood.config import DetectorConfig, Kept, Place, Positive
 from immature_ood.detectors import check_layers, checked_log_norms, checked_log_prob
 from immature_ood.detectors._densities import Standard, fit_standard, scored_where_finite
 from immature_ood.features import Features
-from immature_ood.layers import is_chosen
+from immature_ood.layers import is_chosen, may_be_weights
 
 __all__ = ["NormsConfig", "OnVectors", "Vectors", "fit_vectors"]
 
@@ -24,6 +24,10 @@ class NormsConfig(DetectorConfig):
     """The log-likelihood is one number more beside the norms."""
     epochs: Positive = 1
     """The features of so many kept epochs, the last of which is that of the row, stand side by side."""
+
+    def reads_weights(self) -> bool:
+        """See DetectorConfig.reads_weights."""
+        return may_be_weights(self.layers)
 
     def needs(self) -> tuple[str, ...]:
         """See DetectorConfig.needs."""

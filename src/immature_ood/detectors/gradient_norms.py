@@ -9,7 +9,7 @@ from pydantic import Field
 from immature_ood.config import DetectorConfig, Real
 from immature_ood.detectors import check_layers, checked_log_norms
 from immature_ood.features import Features
-from immature_ood.layers import is_chosen
+from immature_ood.layers import is_chosen, may_be_weights
 
 __all__ = ["Config", "GradientNorms", "fit"]
 
@@ -22,6 +22,10 @@ class Config(DetectorConfig):
     """The sum is over these: all, weights, without_weights, or a pattern of names such as "blocks.0.*"."""
     epsilon: Annotated[Real, Field(ge=0)] = 0.0
     """This is added to squared norms and to variances, then unbiased; 1e-10 in the code released with the paper."""
+
+    def reads_weights(self) -> bool:
+        """See DetectorConfig.reads_weights."""
+        return may_be_weights(self.layers)
 
     def needs(self) -> tuple[str, ...]:
         """See DetectorConfig.needs."""

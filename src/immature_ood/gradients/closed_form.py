@@ -13,16 +13,18 @@ another way, such as a log-determinant or an embedding that is also used as a ma
 import copy
 import math
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from immature_ood.density import DensityModel, Evaluated
-from immature_ood.gradients.engine import Measured
+from immature_ood.gradients.engine import Measured, chosen_layers
 from immature_ood.gradients.forms import FORMS, Form, Seen
 from immature_ood.gradients.independence import alike, trial
 from immature_ood.gradients.norms import Gradient, added, squared_norms
+from immature_ood.layers import is_chosen
 
 __all__ = ["ClosedForm", "Uncovered", "uncovered"]
 
@@ -38,11 +40,11 @@ class Uncovered(ValueError):
         self.why = why
 
 
-def uncovered(model: DensityModel) -> list[str]:
-    """The layers that are not a parameter of exactly one module with a closed form."""
+def uncovered(model: DensityModel, layers: str = "all") -> list[str]:
+    """The layers, of those chosen, that are not a parameter of exactly one module with a closed form."""
     modules = ((module, form_of(module)) for module in model.modules())
-    claims = Counter(id(parameter) for module, form in modules if form for parameter in form.of(module))
-    return [name for name, parameter in model.layers() if claims[id(parameter)] != 1]
+    claims = Counter(id(parameter) for module, form in modules if form for parameter in form.of(module).values())
+    return [name for name, parameter in chosen_layers(model, layers).items() if claims[id(parameter)] != 1]
 
 
 def form_of(module: nn.Module) -> Form | None:
@@ -54,6 +56,35 @@ def form_of(module: nn.Module) -> Form | None:
     return form if form and "forward" not in vars(module) and form.holds(module) and form.of(module) else None
 
 
+@dataclass(frozen=True)
+class Watched:
+    """A module with a closed form, and those of its parameters whose norms are asked for."""
+
+    module: nn.Module
+    form: Form
+    asked: frozenset[str]
+
+    @property
+    def reads_input(self) -> bool:
+        """Whether what is asked for reads the module's input."""
+        return not self.asked.isdisjoint(self.form.input_for)
+
+    @property
+    def reads_output(self) -> bool:
+        """Whether it reads the module's output."""
+        return not self.asked.isdisjoint(self.form.output_for)
+
+
+def watched(model: nn.Module, layers: str) -> dict[str, Watched]:
+    """By name, the modules with a closed form that have any of the layers chosen."""
+    found = {}
+    for name, module in model.named_modules():
+        if form := form_of(module):
+            asked = frozenset(p for p in form.of(module) if is_chosen(f"{name}.{p}", layers))
+            found[name] = Watched(module, form, asked)
+    return {name: each for name, each in found.items() if each.asked}
+
+
 class ClosedForm:
     """An Engine for a model's weights as they are now: it works on a frozen copy.
 
@@ -63,24 +94,24 @@ class ClosedForm:
 
     gradient_bytes = 0  # held of each image: none of all layers at once
 
-    def __init__(self, model: DensityModel, objective: str = "log_prob") -> None:
+    def __init__(self, model: DensityModel, objective: str = "log_prob", layers: str = "all") -> None:
         self._objective = model.objective(objective)
-        if without := uncovered(model):
+        if without := uncovered(model, layers):
             raise Uncovered(f"no closed form covers {', '.join(without)}")
-        self._layers = [name for name, _ in model.layers()]
+        self.layers = tuple(chosen_layers(model, layers))
         frozen = copy.deepcopy(model).requires_grad_(False)
         self._model = frozen.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        modules = self._model.named_modules()
-        self._watched = {name: (module, form) for name, module in modules if (form := form_of(module))}
+        self._watched = watched(self._model, layers)
         self._exposed = {
             f"{name}.{parameter}": value
-            for name, (module, form) in self._watched.items()
-            if not form.log_det
-            for parameter, value in expose(module)
+            for name, each in self._watched.items()
+            if not each.form.log_det
+            for parameter, value in expose(each.module)
+            if parameter in each.asked
         }
         self._pass = self._new_pass(torch.empty(0), [])
-        for name, (module, form) in self._watched.items():
-            self._watch(name, module, form)
+        for name, each in self._watched.items():
+            self._watch(name, each.module, each.form)
         for number in TRIALS:
             self._try(model, *trial(model, number))
 
@@ -120,7 +151,7 @@ class ClosedForm:
         return Measured(run.squared, Evaluated(value.detach(), statistics))
 
     def _new_pass(self, x: Tensor, batch_sizes: Sequence[int]) -> "_Pass":
-        return _Pass(self._layers, self._watched, x, batch_sizes, self._objective.log_det)
+        return _Pass(self.layers, self._watched, x, batch_sizes, self._objective.log_det)
 
     def _watch(self, name: str, module: nn.Module, form: Form) -> None:
         """Tells the current pass of the module's input and output, or of the child's input that counts as output."""
@@ -154,6 +185,11 @@ def expose(module: nn.Module) -> Iterator[tuple[str, nn.Parameter]]:
     return module.requires_grad_(True).named_parameters()
 
 
+def made(gradient: Gradient | Callable[[], Gradient]) -> Gradient:
+    """A gradient, from what a closed form gives."""
+    return gradient() if callable(gradient) else gradient
+
+
 class _Pass:
     """One forward and backward: activations on the way there, squared norms on the way back.
 
@@ -167,7 +203,7 @@ class _Pass:
     def __init__(
         self,
         layers: Sequence[str],
-        watched: Mapping[str, tuple[nn.Module, Form]],
+        watched: Mapping[str, Watched],
         x: Tensor,
         batch_sizes: Sequence[int],
         log_det: float,
@@ -187,7 +223,8 @@ class _Pass:
         """The module `name` is given the input a (N or 1, ...)."""
         if a.shape[:1] not in ((1,), (self._images,)):
             raise Uncovered(f"{name} is given {len(a) if a.ndim else 0} inputs for {self._images} images")
-        self._entered[name] = a.detach().expand(self._images, *a.shape[1:]), a._version
+        kept = a.detach().expand(self._images, *a.shape[1:]) if self._watched[name].reads_input else self._nothing(a)
+        self._entered[name] = kept, a._version if self._watched[name].reads_input else 0
 
     def leave(self, name: str, y: Tensor) -> Tensor:
         """It puts out y (N or 1, ...); returns y so that each image has a gradient of its own."""
@@ -197,9 +234,14 @@ class _Pass:
         use = self._uses[name]
         self._uses[name] += 1
         # y detached, for y itself would hold its hook and be held by it
-        self._activations[name, use] = *self._entered.pop(name), y.detach()
+        kept = y.detach() if self._watched[name].reads_output else self._nothing(y)
+        self._activations[name, use] = *self._entered.pop(name), kept
         y.register_hook(lambda g: self._take(name, use, g))
         return y
+
+    def _nothing(self, like: Tensor) -> Tensor:
+        """What stands for an activation that is not kept."""
+        return like.new_empty(self._images, 0)
 
     def check_uses(self) -> None:
         """Raises Uncovered if a module was not called, so that nothing is known of its parameters' gradients, or if its
@@ -232,13 +274,13 @@ class _Pass:
     @torch.no_grad()
     def _measure(self, name: str) -> None:
         """Squared norms of the gradients of a module's parameters, from all that it saw."""
-        module, form = self._watched[name]
-        uses = self._seen.pop(name)
+        watched, uses = self._watched[name], self._seen.pop(name)
+        form = watched.form
         for start, stop in self._parts(uses):
-            each = [form.gradients(module, seen.images(start, stop)) for seen in uses]
+            each = [form.gradients(watched.module, seen.images(start, stop)) for seen in uses]
             for parameter, gradients in zip(form.parameters, zip(*each, strict=True), strict=True):
-                if f"{name}.{parameter}" in self._columns:  # not a bias that the module lacks
-                    self._keep(f"{name}.{parameter}", added(gradients), start, stop)
+                if parameter in watched.asked:
+                    self._keep(f"{name}.{parameter}", added([*map(made, gradients)]), start, stop)
 
     def _parts(self, uses: Sequence[Seen]) -> list[tuple[int, int]]:
         """Ranges of images that hold whole groups of every size and are small enough to stay in cache."""

@@ -15,6 +15,7 @@ engine.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -31,7 +32,8 @@ __all__ = ["FORMS", "Form", "Seen", "closed_form"]
 @dataclass(frozen=True)
 class Seen:
     """What one use of a layer saw of N images: input a (N, C_in, H, W), output y and g = ∂ objective / ∂y, both
-    (N, C_out, H, W); of a linear layer (N, ..., features), of an embedding a (N, ...) whole numbers.
+    (N, C_out, H, W); of a linear layer (N, ..., features), of an embedding a (N, ...) whole numbers. What no gradient
+    that is asked for reads was not kept: (N, 0).
 
     log_det: ∂ objective / ∂ log-determinant, 1 of log p and 0 of the sum of the latents.
     """
@@ -51,24 +53,29 @@ class Form:
     """The closed form of one layer type.
 
     parameters: names inside the layer, which may lack some, such as a bias.
-    gradients: (layer, what it saw) → the gradient of each of them, in the same order.
+    gradients: (layer, what it saw) → the gradient of each of them, in the same order; or, of what is costly or may be
+        left out with what it reads, a function that gives it.
+    input_for, output_for: the parameters whose gradient reads a, or y; for others alone it is not kept.
     before: y is the input of this child instead of the layer's own output.
     log_det: log p also depends on the parameters by a log-determinant, which the form knows of.
     holds: whether the form is right for a layer with its settings.
     """
 
     parameters: tuple[str, ...]
-    gradients: Callable[[Any, Seen], tuple[Gradient, ...]]
+    gradients: Callable[[Any, Seen], "Gradients"]
+    input_for: tuple[str, ...] = ("weight",)
+    output_for: tuple[str, ...] = ()
     before: str | None = None
     log_det: bool = False
     holds: Callable[[Any], bool] = lambda layer: True
 
-    def of(self, layer: nn.Module) -> list[nn.Parameter]:
+    def of(self, layer: nn.Module) -> dict[str, nn.Parameter]:
         """Those of the parameters that the layer has."""
         named = dict(layer.named_parameters())
-        return [named[name] for name in self.parameters if name in named]
+        return {name: named[name] for name in self.parameters if name in named}
 
 
+Gradients = tuple[Gradient | Callable[[], Gradient], ...]
 FORMS: dict[type[nn.Module], Form] = {}  # exact types: a subclass may compute something else
 
 
@@ -82,35 +89,32 @@ def closed_form(layer: type[nn.Module], *parameters: str, **options: Any) -> Cal
     return enter
 
 
-@closed_form(NormalisedConv, "weight", "actnorm.bias", "actnorm.logs")
-def normalised_conv(conv: NormalisedConv, seen: Seen) -> tuple[Gradient, ...]:
+@closed_form(NormalisedConv, "weight", "actnorm.bias", "actnorm.logs", output_for=("actnorm.logs",))
+def normalised_conv(conv: NormalisedConv, seen: Seen) -> Gradients:
     """y = E ⊙ (w ∗ a + bias) with E = exp(logs): the gradients are (E g) aᵀ, E s and Σ_p g·y.
 
     y may also be what the ReLU after it made of it: g is zero where that changes y.
     """
     scale = torch.exp(conv.actnorm.logs)
-    return convolution_weight(conv.weight, seen, scale), scale * total(seen.g), total(seen.g * seen.y)
+    return lambda: convolution_weight(conv.weight, seen, scale), scale * total(seen.g), lambda: total(seen.g * seen.y)
 
 
-@closed_form(ZeroConv, "weight", "bias", "logs")
-def zero_conv(conv: ZeroConv, seen: Seen) -> tuple[Gradient, ...]:
+@closed_form(ZeroConv, "weight", "bias", "logs", output_for=("logs",))
+def zero_conv(conv: ZeroConv, seen: Seen) -> Gradients:
     """y = E ⊙ (w ∗ a + bias) with E = exp(3·logs): the gradients are (E g) aᵀ, E s and 3 Σ_p g·y."""
     scale = torch.exp(ZERO_CONV_SCALE * conv.logs)
-    weight = convolution_weight(conv.weight, seen, scale)
-    return weight, scale * total(seen.g), ZERO_CONV_SCALE * total(seen.g * seen.y)
+    return (
+        lambda: convolution_weight(conv.weight, seen, scale),
+        scale * total(seen.g),
+        lambda: ZERO_CONV_SCALE * total(seen.g * seen.y),
+    )
 
 
-@closed_form(
-    FlowStep,
-    "actnorm.bias",
-    "actnorm.logs",
-    "mixing.lower",
-    "mixing.log_s",
-    "mixing.upper",
-    before="coupling",
-    log_det=True,
-)
-def flow_step(step: FlowStep, seen: Seen) -> tuple[Gradient, ...]:
+FLOW_STEP = ("actnorm.bias", "actnorm.logs", "mixing.lower", "mixing.log_s", "mixing.upper")
+
+
+@closed_form(FlowStep, *FLOW_STEP, input_for=FLOW_STEP, before="coupling", log_det=True)
+def flow_step(step: FlowStep, seen: Seen) -> Gradients:
     """y = W e ⊙ (a + bias), e = exp(logs), W = P·L·U, diag U = sign_s·exp(log_s); log p has P·(Σ logs + Σ log_s) too.
 
     With M = Σ_p g (e ⊙ (a + bias))ᵀ = (Σ_p g aᵀ + s biasᵀ) diag(e), the gradient of W where it is a plain matrix:
@@ -135,68 +139,69 @@ def flow_step(step: FlowStep, seen: Seen) -> tuple[Gradient, ...]:
 
 
 @closed_form(nn.Linear, "weight", "bias")
-def linear(layer: nn.Linear, seen: Seen) -> tuple[Gradient, ...]:
+def linear(layer: nn.Linear, seen: Seen) -> Gradients:
     """y = W a + bias, a (N, ..., features), p running over what is between: the gradients are Σ_p g aᵀ and s."""
-    g, a = (x.reshape(len(x), -1, x.shape[-1]) for x in (seen.g, seen.a))
-    return Outer(g, a), g.sum(dim=1)
+    g = in_rows(seen.g)
+    return lambda: Outer(g, in_rows(seen.a)), g.sum(dim=1)
 
 
 @closed_form(nn.Conv1d, "weight", "bias", holds=lambda conv: conv.padding_mode == "zeros")
 @closed_form(nn.Conv2d, "weight", "bias", holds=lambda conv: conv.padding_mode == "zeros")
-def convolution(conv: nn.Conv1d | nn.Conv2d, seen: Seen) -> tuple[Gradient, ...]:
+def convolution(conv: nn.Conv1d | nn.Conv2d, seen: Seen) -> Gradients:
     """y = w ∗ a + bias: the gradients are Σ_p g cᵀ, c the numbers of a that position p sees, and s.
 
     With groups, of each group of channels alone. A convolution of sequences is one of images of one row.
     """
-    if is_plain(conv):
-        return convolution_weight(conv.weight, seen), total(seen.g).flatten(1)
-    window = Window.of(conv)
-    a, g = (groups(image_of(x), conv.groups) for x in (seen.a, seen.g))
-    return Outer(window.patches(a, g.shape[2:]), positions(g), blocks=conv.groups), seen.g.flatten(2).sum(dim=2)
+    plain = is_plain(conv)
+    weight = partial(convolution_weight, conv.weight) if plain else partial(any_convolution_weight, conv)
+    return lambda: weight(seen), over_positions(seen.g)
 
 
 @closed_form(nn.ConvTranspose1d, "weight", "bias")
 @closed_form(nn.ConvTranspose2d, "weight", "bias")
-def transposed_convolution(conv: nn.ConvTranspose1d | nn.ConvTranspose2d, seen: Seen) -> tuple[Gradient, ...]:
+def transposed_convolution(conv: nn.ConvTranspose1d | nn.ConvTranspose2d, seen: Seen) -> Gradients:
     """The same with a and g in each other's place: position p of a is seen by the numbers of g in its window."""
-    window = Window.of(conv)
-    a, g = (groups(image_of(x), conv.groups) for x in (seen.a, seen.g))
-    return Outer(window.patches(g, a.shape[2:]), positions(a), blocks=conv.groups), seen.g.flatten(2).sum(dim=2)
+    turned = Seen(seen.g, seen.y, seen.a, seen.log_det)
+    return lambda: any_convolution_weight(conv, turned), over_positions(seen.g)
 
 
 @closed_form(nn.GroupNorm, "weight", "bias")
-def group_norm(layer: nn.GroupNorm, seen: Seen) -> tuple[Gradient, ...]:
+def group_norm(layer: nn.GroupNorm, seen: Seen) -> Gradients:
     """y = w ⊙ â + bias with â normalised in groups of channels, a (N, C, ...): the gradients are Σ_p g·â and s."""
-    normalised = F.group_norm(seen.a, layer.num_groups, eps=layer.eps)
-    return tuple(x.reshape(*x.shape[:2], -1).sum(dim=2) for x in (seen.g * normalised, seen.g))
+    return (
+        lambda: over_positions(seen.g * F.group_norm(seen.a, layer.num_groups, eps=layer.eps)),
+        over_positions(seen.g),
+    )
 
 
 @closed_form(nn.LayerNorm, "weight", "bias")
-def layer_norm(layer: nn.LayerNorm, seen: Seen) -> tuple[Gradient, ...]:
+def layer_norm(layer: nn.LayerNorm, seen: Seen) -> Gradients:
     """y = w ⊙ â + bias, a (N, ..., shape), p running over what is between: the gradients are Σ_p g·â and s."""
     shape = layer.normalized_shape
-    normalised = F.layer_norm(seen.a, shape, eps=layer.eps)
-    return tuple(x.reshape(len(x), -1, *shape).sum(dim=1) for x in (seen.g * normalised, seen.g))
+    return (
+        lambda: over_rows(seen.g * F.layer_norm(seen.a, shape, eps=layer.eps), shape),
+        over_rows(seen.g, shape),
+    )
 
 
 @closed_form(nn.Embedding, "weight", holds=lambda layer: layer.max_norm is None and not layer.scale_grad_by_freq)
-def embedding(layer: nn.Embedding, seen: Seen) -> tuple[Gradient, ...]:
+def embedding(layer: nn.Embedding, seen: Seen) -> Gradients:
     """y = row a of w, a (N, ...): the gradient of a row is the sum of g where a names it, that of padding zero."""
-    places, g = seen.a.reshape(len(seen.a), -1), seen.g.reshape(len(seen.g), -1, layer.embedding_dim)
+    places, g = seen.a.reshape(len(seen.a), -1), in_rows(seen.g)
     if layer.padding_idx is not None:
         g = g * (places != layer.padding_idx)[:, :, None]
     return (Rows(places, g),)
 
 
 @closed_form(Rescaling, "weight", "bias", log_det=True)
-def rescaling(layer: Rescaling, seen: Seen) -> tuple[Gradient, ...]:
+def rescaling(layer: Rescaling, seen: Seen) -> Gradients:
     """y = w ⊙ a + bias, and log p has P·Σ log |w| too: the gradients are Σ_p g·a + P / w and s."""
     volume = seen.g.shape[2] * seen.g.shape[3] * seen.log_det
-    return total(seen.g * seen.a) + volume / layer.weight, total(seen.g)
+    return lambda: total(seen.g * seen.a) + volume / layer.weight, total(seen.g)
 
 
 @closed_form(Mixing, "weight", log_det=True)
-def mixing(layer: Mixing, seen: Seen) -> tuple[Gradient, ...]:
+def mixing(layer: Mixing, seen: Seen) -> Gradients:
     """y = V a, and log p has P·log |det V| too: the gradient is Σ_p g aᵀ + P V⁻ᵀ."""
     volume = seen.g.shape[2] * seen.g.shape[3] * seen.log_det
     return (positions(seen.g).mT @ positions(seen.a) + volume * torch.linalg.inv(layer.weight).mT,)
@@ -220,6 +225,12 @@ def convolution_weight(weight: Tensor, seen: Seen, scale: Tensor | None = None) 
     if channels_in <= channels_out:
         return Outer(neighbours(seen.a, kernel), positions(seen.g), None if scale is None else scale.flatten())
     return Outer(neighbours(seen.g if scale is None else scale * seen.g, kernel), positions(seen.a))
+
+
+def any_convolution_weight(conv: Any, seen: Seen) -> Outer:
+    """Σ_p g cᵀ of a convolution of any settings; of a transposed one, a and g in each other's place."""
+    a, g = (groups(image_of(x), conv.groups) for x in (seen.a, seen.g))
+    return Outer(Window.of(conv).patches(a, g.shape[2:]), positions(g), blocks=conv.groups)
 
 
 def is_plain(conv: nn.Conv1d | nn.Conv2d) -> bool:
@@ -275,6 +286,21 @@ def groups(x: Tensor, number: int) -> Tensor:
 def image_of(x: Tensor) -> Tensor:
     """(N, C, H, W) as it is; (N, C, T) → (N, C, 1, T)."""
     return x if x.ndim == 4 else x.unsqueeze(2)
+
+
+def in_rows(x: Tensor) -> Tensor:
+    """(N, ..., features) → (N, P, features)."""
+    return x.reshape(len(x), -1, x.shape[-1])
+
+
+def over_rows(x: Tensor, shape: Sequence[int]) -> Tensor:
+    """Σ_p: (N, ..., *shape) → (N, *shape)."""
+    return x.reshape(len(x), -1, *shape).sum(dim=1)
+
+
+def over_positions(x: Tensor) -> Tensor:
+    """Σ_p: (N, C, ...) → (N, C)."""
+    return x.reshape(*x.shape[:2], -1).sum(dim=2)
 
 
 def positions(x: Tensor) -> Tensor:

@@ -7,27 +7,33 @@ from torch import Tensor
 from torch.func import functional_call, grad, vmap
 
 from immature_ood.density import DensityModel, Evaluated
-from immature_ood.gradients.engine import Measured
+from immature_ood.gradients.engine import Measured, chosen_layers
 from immature_ood.gradients.norms import group_norms
 
 __all__ = ["Generic"]
 
 
 class Generic:
-    """An Engine. Holds the gradients of all N samples at once: N × parameters numbers, and more where weights are used
-    several times.
+    """An Engine. Holds the gradients of all N samples at once: N × numbers of the layers chosen, and more where weights
+    are used several times.
     """
 
-    def __init__(self, model: DensityModel, objective: str = "log_prob") -> None:
+    def __init__(self, model: DensityModel, objective: str = "log_prob", layers: str = "all") -> None:
         self._model = _Evaluation(model, objective)
+        self._parameters = chosen_layers(model, layers)
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """See Engine."""
+        return tuple(self._parameters)
 
     @property
     def gradient_bytes(self) -> int:
         """Held of each sample: one number a parameter."""
-        return sum(parameter.nbytes for _, parameter in self._model.model.layers())
+        return sum(parameter.nbytes for parameter in self._parameters.values())
 
     def __call__(self, x: Tensor, batch_sizes: Sequence[int], noise: Tensor | None = None) -> Measured:
-        parameters = {f"model.{name}": parameter.detach() for name, parameter in self._model.model.layers()}
+        parameters = {f"model.{name}": parameter.detach() for name, parameter in self._parameters.items()}
         of_sample = grad(self._of_sample, has_aux=True)
         gradients, evaluated = vmap(of_sample, in_dims=(None, 0, None if noise is None else 0))(
             parameters, x.detach(), noise
