@@ -14,7 +14,7 @@ from immature_ood.config import DetectorConfig
 from immature_ood.detectors import check_layers, checked_log_norms
 from immature_ood.detectors._densities import Standard, fit_standard
 from immature_ood.features import Features
-from immature_ood.layers import is_chosen
+from immature_ood.layers import is_chosen, may_be_weights
 
 __all__ = ["Config", "TotalGradientNorm", "fit"]
 
@@ -27,6 +27,10 @@ class Config(DetectorConfig):
     """The gradient is that of these: all, weights, without_weights, or a pattern of names such as "blocks.0.*"."""
     side: Literal["both", "high", "low"] = "both"
     """A norm is out of the ordinary if it is far from the mean (both), high, or low."""
+
+    def reads_weights(self) -> bool:
+        """See DetectorConfig.reads_weights."""
+        return may_be_weights(self.layers)
 
 
 @dataclass(frozen=True)
