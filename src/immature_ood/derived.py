@@ -61,6 +61,11 @@ class Deriving:
         self._names = [name for name in names if name in DERIVED]
 
     @property
+    def layers(self) -> tuple[str, ...]:
+        """See Engine."""
+        return self._engine.layers
+
+    @property
     def gradient_bytes(self) -> int:
         """See Engine."""
         return self._engine.gradient_bytes
