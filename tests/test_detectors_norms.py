@@ -3,11 +3,13 @@
 import numpy as np
 import pytest
 from scipy.special import logsumexp
-from scipy.stats import gaussian_kde
+from scipy.stats import chi2, gaussian_kde, norm, spearmanr
 from sklearn.decomposition import PCA
 from sklearn.mixture import GaussianMixture
 from sklearn.svm import OneClassSVM
-from test_detectors import LAYERS, fitted_to, having, make_features, with_column
+from test_detectors import KEPT, LAYERS, OWN, fitted_to, having, make_features, with_column
+
+from immature_ood import registry
 
 
 def z(features, columns=(0, 1, 2)):
@@ -82,3 +84,139 @@ def test_a_total_needs_gradients():
     for features, options in ((dead, {}), (FIT, {"layers": "nothing.*"})):
         with pytest.raises(ValueError, match=r"digits/fit: the gradient of the . layers .* zero or infinite for 200"):
             fitted_to("total_gradient_norm", features, **options)
+
+
+def half_of(features, first):
+    """The groups of even numbers, or the others."""
+    return features.taken(np.arange(0 if first else 1, len(features.units), 2))
+
+
+def surprise(known, values):
+    """−log p against known values, of values that are among them, far from the largest."""
+    return -np.log((1 + (known >= values[:, None]).sum(axis=1)) / (len(known) + 1))
+
+
+@chosen_layers
+def test_fishers_statistic_is_calibrated_on_the_other_half(layers, columns):
+    first, second = (half_of(FIT, each).log_norms[:, columns].astype(np.float64) for each in (True, False))
+
+    def statistic(norms):
+        return -2 * np.log(2 * norm.sf(np.abs(norms - first.mean(axis=0)) / first.std(axis=0))).sum(axis=1)
+
+    detector, known = fitted_to("gradient_norms_fisher", FIT, layers=layers), statistic(second)
+    bulk = np.argsort(known)[:-5]
+    found = detector.score(half_of(FIT, False))[bulk]
+    np.testing.assert_allclose(found, surprise(known, known)[bulk], rtol=1e-9, atol=1e-12)
+    assert spearmanr(detector.score(TEST), statistic(TEST.log_norms[:, columns]))[0] > 0.99
+
+
+@pytest.mark.parametrize("p_values", ["gaussian", "empirical"])
+def test_fishers_p_of_independent_layers_is_near_that_of_chi_squared(p_values):
+    fit, test = make_features(4000), make_features(4000, seed=1, split="test")
+    found = np.exp(-fitted_to("gradient_norms_fisher", fit, p_values=p_values).score(test))
+    z = (test.log_norms - np.arange(3)) / (1 + np.arange(3))
+    expected = chi2.sf(-2 * np.log(2 * norm.sf(np.abs(z))).sum(axis=1), 6)
+    assert np.abs(found - expected).mean() < 0.02  # a Gaussian's tail is not quite exponential
+
+
+PARTS = {"norms": {"detector": "gradient_norms"}, "typical": {"detector": "typicality"}}
+NAMES = ("gradient_norms", "typicality")
+
+
+@pytest.mark.parametrize("refit", [False, True])
+def test_z_scores_are_those_of_the_other_half(refit):
+    first, second = (half_of(FIT, each) for each in (True, False))
+    expected = np.zeros(len(TEST.units))
+    for name in NAMES:
+        held_out = fitted_to(name, first).score(second)
+        scores = fitted_to(name, FIT if refit else first).score(TEST)
+        expected += (scores - held_out.mean()) / held_out.std()
+    found = fitted_to("combined", FIT, parts=PARTS, how="sum", refit=refit).score(TEST)
+    np.testing.assert_allclose(found, expected, rtol=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("how", "together"), [("fisher", lambda p: 2 * np.sum(p, axis=0)), ("maximum", np.maximum.reduce)]
+)
+def test_p_values_are_those_of_the_other_half(how, together):
+    first, second = (half_of(FIT, each) for each in (True, False))
+    scores = [fitted_to(name, first).score(second) for name in NAMES]
+    bulk = np.all([each <= np.sort(each)[-5] for each in scores], axis=0)
+    found = fitted_to("combined", FIT, parts=PARTS, how=how).score(second)
+    expected = together([surprise(each, each) for each in scores])
+    np.testing.assert_allclose(found[bulk], expected[bulk], rtol=1e-9, atol=1e-12)
+
+
+def test_what_a_part_has_outside_the_support_is_outside():
+    test = make_features(3, seed=1)
+    test.log_norms[1, 2] = -np.inf
+    score = fitted_to("combined", FIT, parts=PARTS).score(test)
+    np.testing.assert_array_equal(np.isposinf(score), [False, True, False])
+
+
+def test_dead_layers_are_those_of_the_parts():
+    parts = PARTS | {"few": {"detector": "gradient_norms_mahalanobis", "layers": "conv.*"}}
+    detector = fitted_to("combined", with_column(FIT, "conv.bias", 0.0), parts=parts)
+    assert detector.dead_layers == ("conv.bias",)
+
+
+EARLY = """
+from immature_ood.config import DetectorConfig
+from immature_ood.detectors import typicality
+
+class Config(DetectorConfig):
+    detector: str = "early"
+
+    def needs(self):
+        return ("log_prob",)
+
+    def reads(self, own, kept):
+        return [] if own.model == "background" else [own._replace(epoch=0)]
+
+fit = typicality.fit
+"""
+
+
+def test_each_part_may_read_a_place_of_its_own(tmp_path):
+    (tmp_path / "early.py").write_text(EARLY)
+    parts = {"norms": {"detector": "gradient_norms"}, "early": {"detector": str(tmp_path / "early.py")}}
+    config = registry.parse("detectors", {"detector": "combined", "parts": parts})
+    assert config.reads(OWN, KEPT) == [OWN, OWN._replace(epoch=0)]
+    assert config.reads(OWN._replace(model="background"), KEPT) == []
+    assert [*config.faults(KEPT)] == []
+    assert config.needs() == ("log_norms", "log_prob")
+    early = make_features(seed=5)
+    found = fitted_to("combined", FIT, early, parts=parts, how="sum").score(TEST, early)
+    alone = [
+        fitted_to("combined", fit, parts={name: parts[name]}, how="sum").score(test)
+        for name, fit, test in (("norms", FIT, TEST), ("early", early, early))
+    ]
+    np.testing.assert_allclose(found, alone[0] + alone[1], rtol=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("part", "faults"),
+    [
+        (
+            {"detector": "gradient_norms_knn", "epochs": 2},
+            ["parts.part: reads several checkpoints, which a part cannot"],
+        ),
+        ({"detector": "combined"}, []),
+    ],
+)
+def test_a_part_reads_one_checkpoint(part, faults):
+    config = registry.parse("detectors", {"detector": "combined", "parts": {"part": part}})
+    assert [*config.faults(KEPT)] == faults
+
+
+def test_a_part_may_be_combined_itself():
+    within = {"detector": "combined", "parts": {"norms": {"detector": "gradient_norms"}}}
+    found = fitted_to("combined", FIT, parts={"within": within}, how="sum").score(TEST)
+    alone = fitted_to("gradient_norms", half_of(half_of(FIT, True), True)).score(TEST)
+    assert spearmanr(found, alone)[0] > 0.99
+
+
+@pytest.mark.parametrize(("layers", "reads"), [("all", True), ("without_weights", False)])
+def test_weights_are_read_if_a_part_reads_them(layers, reads):
+    parts = {"norms": {"detector": "gradient_norms", "layers": layers}, "typical": {"detector": "typicality"}}
+    assert registry.parse("detectors", {"detector": "combined", "parts": parts}).reads_weights() == reads

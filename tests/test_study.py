@@ -374,3 +374,34 @@ def test_a_detector_that_reads_layers_that_are_not_extracted_is_refused_by_name(
     ]
     config["detectors"] = {name: config["detectors"][name] for name in ("early", "biases", "likelihood")}
     assert Study.parse(config).layers == "without_weights"
+
+
+@pytest.mark.parametrize(
+    ("part", "line"),
+    [
+        ({"detector": "likelyhood"}, ".detector: unknown name 'likelyhood'; did you mean 'likelihood'?"),
+        ({"detector": "gradient_norms", "layer": "all"}, ".layer: unknown key; did you mean 'layers'?"),
+        ({"layers": "all"}, ".detector: is missing"),
+        ({"detector": "gradient_norms_knn", "epochs": 2}, ": reads several checkpoints, which a part cannot"),
+        ({"detector": "gradient_norms_knn", "neighbours": 0}, ".neighbours: Input should be greater than 0, got 0"),
+    ],
+)
+def test_a_part_of_a_detector_is_checked_by_its_key(part, line):
+    config = changed("detectors", {"both": {"detector": "combined", "parts": {"x": part}}})
+    assert faults(config)[0] == f"detectors.both.parts.x{line}"
+
+
+def test_a_study_has_detectors_made_of_others():
+    parts = {"norms": {"detector": "gradient_norms_knn", "neighbours": "3"}, "typical": {"detector": "typicality"}}
+    study = Study.parse(changed("detectors", {"both": {"detector": "combined", "parts": parts}}))
+    both = study.detectors["both"]
+    assert [(key, config.detector) for key, config in both.with_parts("both")] == [
+        ("both", "combined"),
+        ("both.parts.norms", "gradient_norms_knn"),
+        ("both.parts.typical", "typicality"),
+    ]
+    assert study.detector_files() == ["combined", "gradient_norms_knn", "typicality"]
+    assert study.statistics("glow") == ["log_norms", "log_prob"]
+    assert study.readings(study.places()[-1])["both"] == [study.places()[-1]]
+    assert registry.parse("detectors", both.model_dump()) == both
+    assert both.model_dump()["parts"]["norms"]["neighbours"] == 3

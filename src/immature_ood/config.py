@@ -266,6 +266,16 @@ class DetectorConfig(Config):
         """Whether, of log_norms, it reads those of weights; a study in which none does extracts all others alone."""
         return "log_norms" in self.needs()
 
+    def parts_of(self) -> Mapping[str, "DetectorConfig"]:
+        """The detectors that it is made of, by the keys of the section that lead to them, "parts.mine"; mostly none."""
+        return {}
+
+    def with_parts(self, key: str = "") -> Iterator[tuple[str, "DetectorConfig"]]:
+        """Itself by a key, then its parts, their parts and so on by longer ones."""
+        yield key, self
+        for part, config in self.parts_of().items():
+            yield from config.with_parts(f"{key}.{part}")
+
     def needs(self) -> tuple[str, ...]:
         """The statistics of features (see Features) that the detector reads; a model that gives them not is refused."""
         return ("log_norms",)

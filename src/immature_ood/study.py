@@ -228,7 +228,7 @@ class Study(Config):
         sections: Mapping[registry.Kind, Mapping[str, Config]] = {
             "datasets": {name: self.datasets[name] for name in self.datasets if self.datasets[name].source != SAMPLES},
             "models": self.models,
-            "detectors": self.detectors,
+            "detectors": dict(each for name, config in self.detectors.items() for each in config.with_parts(name)),
         }
         for kind, by_name in sections.items():
             key = registry.KEYS[kind]
@@ -386,6 +386,11 @@ class Study(Config):
             for b in self.features.batch_sizes
             if images // b == 1
         ]
+
+    def detector_files(self) -> list[str]:
+        """The files of the detectors and of those that they are made of, as the study has them, each once."""
+        every = (each for config in self.detectors.values() for _, each in config.with_parts())
+        return list(dict.fromkeys(config.detector for config in every))
 
     @property
     def kept(self) -> Kept:

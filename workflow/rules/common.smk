@@ -263,8 +263,10 @@ def checkpoint_of_samples(dataset):
 
 def detector_sources(script):
     """As sources(), with the detectors that the study names."""
-    files = dict.fromkeys(config.detector for config in study.detectors.values())
-    return sources(script, *(registry.file_of("detectors", file) for file in files))
+    return sources(
+        script,
+        *(registry.file_of("detectors", file) for file in study.detector_files()),
+    )
 
 
 def all_sources():
@@ -273,7 +275,7 @@ def all_sources():
         ("kinds", study.data.kind),
         *(("models", model.architecture) for model in study.models.values()),
         *(("datasets", study.datasets[name].source) for name in study.real_datasets),
-        *(("detectors", config.detector) for config in study.detectors.values()),
+        *(("detectors", file) for file in study.detector_files()),
     ]
     stages = (
         "make_images",
