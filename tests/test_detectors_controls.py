@@ -11,6 +11,7 @@ from sklearn.decomposition import PCA
 from test_detectors import fitted_to, having, make_features
 
 from immature_ood import registry
+from immature_ood.config import Kept, Place
 from immature_ood.detectors._pixels import statistics
 
 CONTROLS = [
@@ -74,3 +75,35 @@ def test_images_that_are_all_alike_are_refused(name):
     alike = having(make_features(), pixels=np.zeros((200, 1, 1, 8, 8), dtype=np.uint8))
     with pytest.raises(ValueError, match=r"digits/fit: no .* varies over 200 groups"):
         fitted_to(name, alike)
+
+
+def places_of(name, own, kept, **options):
+    config = registry.parse("detectors", {"detector": name, **options})
+    return [place.epoch for place in config.reads(Place("glow", 0, own), Kept(("glow",), (0,), kept))]
+
+
+def test_untrained_is_the_score_at_epoch_0():
+    assert places_of("untrained", 4, (0, 1, 4)) == [0]
+    fit, test = make_features(), make_features(9, seed=1)
+    found = fitted_to("untrained", fit, of={"detector": "likelihood"})
+    np.testing.assert_array_equal(found.score(test), -test.log_prob)
+    config = registry.parse("detectors", {"detector": "untrained"})
+    assert [*config.faults(Kept(("glow",), (0,), (1, 4)))] == ["of: epoch 0 is not kept; add it to epochs"]
+
+
+def test_ranks_are_averaged_over_epochs():
+    assert [places_of("over_epochs", own, (0, 1, 4, 8), epochs=3) for own in (8, 0)] == [[8, 4, 1], [0]]
+    fit, test = ([make_features(40, seed=seed + e) for e in (0, 9)] for seed in (0, 1))
+    found = fitted_to("over_epochs", *fit, of={"detector": "likelihood"}, epochs=2)
+    expected = np.zeros(40)
+    for held_out, one in zip(fit, test, strict=True):
+        known, score = -held_out.log_prob[1::2], -one.log_prob
+        inside = score < np.sort(known)[-5]
+        p_value = np.array([(1 + np.count_nonzero(known >= each)) / 21 for each in score])
+        expected -= 2 * np.log(p_value)
+        expected[~inside] = np.nan  # in the tail
+    compared = np.isfinite(expected)
+    assert compared.sum() > 10
+    gap = found.score(test[0], test[1])[compared] - expected[compared]
+    assert (gap <= 1e-9).all()  # between two held-out scores −log p is interpolated
+    assert np.abs(gap).max() < 4 * np.log(2)

@@ -22,4 +22,6 @@ def _read(section: Any) -> Any:
         return DetectorConfig(detector=section[key])
 
 
-Part = Annotated[SerializeAsAny[DetectorConfig], BeforeValidator(_read), WithJsonSchema({"$ref": "#/$defs/detectors"})]
+Part = Annotated[
+    SerializeAsAny[DetectorConfig], BeforeValidator(_read), WithJsonSchema({"allOf": [{"$ref": "#/$defs/detectors"}]})
+]
