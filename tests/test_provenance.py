@@ -170,14 +170,14 @@ def test_every_rule_states_the_sources_of_its_script():
         assert not found or re.search(rf'sources\(\s*"{found[1]}"', rule), found[1]
 
 
+WITH_MODELS = ("train.py", "make_samples.py", "draw_samples.py", "extract.py", "measure.py")
+
+
 def test_every_script_that_uses_no_model_starts_without_torch():
     for script in SCRIPTS.glob("*.py"):
         reached = source_hashes(script)
         with_torch = [name for name in reached if imports_torch(name, script)]
-        assert bool(with_torch) == (script.name in ("train.py", "make_samples.py", "draw_samples.py", "extract.py")), (
-            script.name,
-            with_torch,
-        )
+        assert bool(with_torch) == (script.name in WITH_MODELS), (script.name, with_torch)
 
 
 def imports_torch(name, script):

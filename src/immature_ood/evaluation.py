@@ -144,6 +144,7 @@ def _decided(equivalent: bool, better: bool, worse: bool) -> str:
 def immature_table(scores: Iterable[Scores], config: EvaluationConfig) -> pd.DataFrame:
     """The paper's claim: each epoch against the last one of the same training, columns IMMATURE_COLUMNS, sorted.
 
+    The last is that of the detector: one that has scores at some epochs alone is compared with itself.
     difference = AUROC(epoch) − AUROC(last epoch), with the interval of the paired difference. p_difference, of "it is
     0", and p_equivalence, of "it is the margin or more", are uncorrected, as is verdict; corrected is the verdict that
     is left of it by Holm's method. That is done over the comparisons of one model, detector and b that are counted
@@ -152,8 +153,9 @@ def immature_table(scores: Iterable[Scores], config: EvaluationConfig) -> pd.Dat
     """
     rows = []
     for _, training in groupby(sorted(scores, key=_place), key=lambda one: _place(one)[:-1]):
-        *earlier, last = training
-        rows += [row for one in earlier for row in _immature_rows(one, last, config)]
+        in_order = [*training]
+        last = {key: one for one in in_order for key in one.dead_layers}
+        rows += [row for one in in_order for row in _immature_rows(one, last, config)]
     table = _sorted(rows, IMMATURE_COLUMNS)
     return table.assign(corrected=_corrected(table, config)) if rows else table
 
@@ -163,8 +165,11 @@ def _place(scores: Scores) -> tuple[str, str, str, int]:
     return checkpoint.id_dataset, checkpoint.model, str(checkpoint.seed), checkpoint.epoch
 
 
-def _immature_rows(scores: Scores, last: Scores, config: EvaluationConfig) -> Iterable[dict[str, object]]:
-    for detector, b in [key for key in scores.dead_layers if key in last.dead_layers]:
+def _immature_rows(
+    scores: Scores, last_of: Mapping[tuple[str, int], Scores], config: EvaluationConfig
+) -> Iterable[dict[str, object]]:
+    for detector, b in [key for key in scores.dead_layers if last_of[key] is not scores]:
+        last = last_of[detector, b]
         for dataset in scores.ood_datasets:
             pairs = _test_pair(scores, detector, b, dataset), _test_pair(last, detector, b, dataset)
             units = Units.numbered(*(scores.units_of(b, name) for name in (scores.checkpoint.id_dataset, dataset)))
@@ -205,11 +210,15 @@ def holm(p_values: pd.Series) -> pd.Series:
     return (ordered * factors).cummax().clip(upper=1.0).reindex(p_values.index)
 
 
-def immature_summary(table: pd.DataFrame) -> str:
-    """The table of the claim in a few lines: what each detector's immature epochs are, against the last one."""
+def immature_summary(table: pd.DataFrame, solved: pd.Series | None = None) -> str:
+    """The table of the claim in a few lines: what each detector's immature epochs are, against the last one.
+
+    solved: (rows,) bool, whether a control solves the pair of each row; the others are counted once more by themselves.
+    """
     if table.empty:
         return "One epoch only: nothing to set against the last epoch."
-    by_detector = table.groupby(["model", "detector", "batch_size"])
+    marked = table.assign(solved=False if solved is None else solved)
+    by_detector = marked.groupby(["model", "detector", "batch_size"])
     rows = [row for key, group in by_detector for row in _summary_rows(key, group)]
     seeds, epochs = table["seed"][table["seed"] != POOLED].nunique(), table["epoch"][table["epoch"] >= 1].nunique()
     notes = [
@@ -222,8 +231,11 @@ def immature_summary(table: pd.DataFrame) -> str:
 def _summary_rows(key: tuple[str, str, int], rows: pd.DataFrame) -> Iterable[tuple[str, list[int], str]]:
     model, detector, b = key
     trained, untrained = rows[rows["epoch"] >= 1], rows[rows["epoch"] == 0]
+    left = trained[~trained["solved"]]
     if len(trained):
         yield f"{detector}, {model}, b={b}", _counts(trained["corrected"]), _alike(trained)
+    if 0 < len(left) < len(trained):
+        yield "  pairs that no control solves", _counts(left["corrected"]), _alike(left)
     if len(untrained):
         yield "  untrained", _counts(untrained["corrected"]), ""
 

@@ -30,7 +30,8 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from immature_ood.evaluation import SATURATED
+from immature_ood.controls import NONE_SOLVED, UNSOLVED, overs
+from immature_ood.evaluation import SATURATED, verdict
 from immature_ood.intervals import FEWEST_UNITS, Estimate
 from immature_ood.metrics import auroc_influence
 from immature_ood.scores import Scores
@@ -59,7 +60,7 @@ NO_NEW_SETS = f"with fewer than {FEWEST_SETS} ID or OOD sets nothing is said of 
 ONE_SEED = "for the models that were trained: other seeds are not covered"
 BOUNDS = ("", "_pairs_low", "_pairs_high", "_sets_low", "_sets_high")
 MEANS_COLUMNS = (
-    *("model", "detector", "batch_size", "epoch", "pairs", "sets", "seeds", "saturated"),
+    *("model", "detector", "batch_size", "epoch", "over", "pairs", "sets", "seeds", "saturated"),
     *(f"auroc{bound}" for bound in BOUNDS),
     *("last_epoch", *(f"difference{bound}" for bound in BOUNDS)),
 )
@@ -214,19 +215,31 @@ def sets(terms: Iterable[Term]) -> dict[str, int]:
 Terms = dict[tuple[str, str, int | str], Term]  # by ID set, OOD set and seed
 
 
-def means_table(scores: Iterable[Scores], names: Mapping[str, str], config: EvaluationConfig) -> pd.DataFrame:
+def means_table(
+    scores: Iterable[Scores], names: Mapping[str, str], config: EvaluationConfig, solved: pd.DataFrame = NONE_SOLVED
+) -> pd.DataFrame:
     """One row a model, detector, batch size and epoch, columns MEANS_COLUMNS: means over all pairs and seeds.
 
-    difference: the mean of AUROC(epoch) − AUROC(last epoch), empty for the last epoch itself. saturated: pairs whose
-    AUROC is at least SATURATED at both epochs under every seed, which can hardly differ. names: the data set whose test
-    images and seeds a data set shares, where it is called otherwise.
+    difference: the mean of AUROC(epoch) − AUROC(last epoch of the detector), empty for that epoch itself. saturated:
+    pairs whose AUROC is at least SATURATED at both epochs under every seed, which can hardly differ. names: the data
+    set whose test images and seeds a data set shares, where it is called otherwise. solved: what
+    controls.solved_pairs gives; where it holds some pairs, there is a second row over the others.
     """
     found: dict[tuple[str, str, int, int], Terms] = {}
     for key, place, one in (each for checkpoint in scores for each in _terms(checkpoint, names, config)):
         found.setdefault(key, {})[place] = one
     last = {key[:3]: key for key in sorted(found)}
-    rows = [_row(key, terms, last[key[:3]], found[last[key[:3]]], config) for key, terms in sorted(found.items())]
+    rows = [
+        _row(key, over, {place: one for _, place, one in chosen}, last[key[:3]], found[last[key[:3]]], config)
+        for key, terms in sorted(found.items())
+        for over, chosen in overs([(key[2], *item) for item in terms.items()], _pair_of, solved)
+    ]
     return pd.DataFrame(rows, columns=[*MEANS_COLUMNS])
+
+
+def _pair_of(item: tuple[int, tuple[str, str, int | str], Term]) -> tuple[str, str, int]:
+    b, (own, other, _), _ = item
+    return own, other, b
 
 
 def _terms(
@@ -245,6 +258,7 @@ def _terms(
 
 def _row(
     key: tuple[str, str, int, int],
+    over: str,
     terms: Terms,
     last_key: tuple[str, str, int, int],
     last: Terms,
@@ -253,8 +267,9 @@ def _row(
     of_last = [combined((1, -1), (one, last[place])) for place, one in terms.items()] if key != last_key else []
     return {
         **dict(zip(("model", "detector", "batch_size", "epoch"), key, strict=True)),
+        "over": over,
         **sets(terms.values()),
-        "saturated": _saturated(terms, last),
+        "saturated": _saturated(terms, {place: last[place] for place in terms}),
         **bounds("auroc", [*terms.values()], config.confidence),
         "last_epoch": last_key[-1],
         **(bounds("difference", of_last, config.confidence) if of_last else {}),
@@ -267,21 +282,52 @@ def _saturated(*both: Terms) -> int:
     return len({place[:2] for place in both[0]} - unsaturated)
 
 
-def means_summary(table: pd.DataFrame) -> str:
-    """A line for each detector and batch size: the first trained epoch against the last; "" of one epoch alone."""
+def means_summary(table: pd.DataFrame, margin: float = 0.02, controls: Sequence[str] = ()) -> str:
+    """A line for each detector and batch size: the first trained epoch against the last; "" of one epoch alone.
+
+    margin: of EvaluationConfig. controls: detectors that read no trained model, and are left out.
+    """
+    table = table[~table["detector"].isin(controls)]
     trained = table[(table["epoch"] >= 1) & (table["epoch"] < table["last_epoch"])]
-    rows = trained.drop_duplicates(["model", "detector", "batch_size"]).to_dict("records")
-    return "\n".join([*_headings(rows[0]), *map(_line, rows)]) if rows else ""
+    rows = trained.drop_duplicates(["model", "detector", "batch_size", "over"])
+    if rows.empty:
+        return ""
+    lines = [line for _, of_same in rows.groupby("over", sort=True) for line in _lines(of_same)]
+    return "\n".join([*lines, "", *_property_of_the_score(rows, margin)])
 
 
-def _headings(row: Mapping[str, Any]) -> list[str]:
+def _lines(rows: pd.DataFrame) -> list[str]:
+    several = rows.to_dict("records")
+    return [*_headings(several), *map(_line, several)]
+
+
+def _headings(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    row, pairs = rows[0], sorted({row["pairs"] for row in rows})
+    over = f"{' or '.join(map(str, pairs))} pairs" + (" that no control solves" if row["over"] == UNSOLVED else "")
     seeds = f"{row['seeds']} seeds" if row["seeds"] > 1 else f"1 seed, {ONE_SEED}"
     new = NO_NEW_SETS if math.isnan(row["difference_sets_low"]) else "then, after 'new', for data sets such as these"
     return [
-        f"Mean AUROC at the first trained epoch − at the last, over {row['pairs']} pairs of {row['sets']} sets;",
+        f"Mean AUROC at the first trained epoch − at the last, over {over} of {row['sets']} sets;",
         f"{seeds}.",
         f"The intervals are for these data sets; {new}.",
     ]
+
+
+def _property_of_the_score(rows: pd.DataFrame, margin: float) -> list[str]:
+    """Whether scores agree on what the first trained epoch is against the last, by the intervals for these pairs."""
+    lines = ["Is 'immature is enough' a property of the score? By these intervals, each by itself, the first epoch is:"]
+    for (over, model, b), of_same in rows.groupby(["over", "model", "batch_size"]):
+        verdicts: dict[str, list[str]] = {}
+        for row in of_same.to_dict("records"):
+            verdicts.setdefault(_verdict(row, margin), []).append(row["detector"])
+        words = "; ".join(f"{word} for {len(names)} ({', '.join(names)})" for word, names in verdicts.items())
+        lines.append(f"  {model}, b={b}, {over} pairs: {words}")
+    return lines
+
+
+def _verdict(row: Mapping[str, Any], margin: float) -> str:
+    bounds_of = (row[f"difference{bound}"] for bound in BOUNDS[:3])
+    return verdict(Estimate(*bounds_of), margin)
 
 
 def _line(row: Mapping[str, Any]) -> str:

@@ -1,8 +1,9 @@
 """Scores: what each fitted detector says of each group of test images, for one checkpoint. NumPy only."""
 
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from time import perf_counter
 
 import numpy as np
 
@@ -60,11 +61,16 @@ class Scores:
         return self.units[batch_size, dataset, split]
 
 
-def score_all(fitted_path: str | os.PathLike[str], feature_paths: Iterable[str | os.PathLike[str]]) -> Scores:
+def score_all(
+    fitted_path: str | os.PathLike[str],
+    feature_paths: Iterable[str | os.PathLike[str]],
+    on_scored: Callable[[str, int, float, int], None] = lambda detector, b, seconds, samples: None,
+) -> Scores:
     """Scores files of features (ID fit, ID test, each OOD test) with the detectors fitted to the same checkpoints.
 
-    Raises StorageError if a file is of a checkpoint that no detector reads or of other batch sizes than the detectors,
-    or if an ID split is missing; ValueError if a score is NaN.
+    on_scored: is told of each detector, b and split how many seconds its samples took, and how many they are. Raises
+    StorageError if a file is of a checkpoint that no detector reads or of other batch sizes than the detectors, or if
+    an ID split is missing; ValueError if a score is NaN.
     """
     fitted = load_fitted(fitted_path)
     checkpoint = fitted.checkpoint
@@ -80,7 +86,7 @@ def score_all(fitted_path: str | os.PathLike[str], feature_paths: Iterable[str |
         checkpoint,
         _bits_per_dim(checkpoint, features[checkpoint.id_dataset, "test"]),
         {key: detector.dead_layers for key, detector in fitted.detectors.items()},
-        {key: score for each in features.values() for key, score in _scored(fitted, each)},
+        {key: score for each in features.values() for key, score in _scored(fitted, each, on_scored)},
         {
             (b, one.dataset, one.split): one.units
             for by_checkpoint in features.values()
@@ -151,13 +157,18 @@ def _features_of(fitted: Fitted, path: str | os.PathLike[str]) -> tuple[Checkpoi
 
 
 def _scored(
-    fitted: Fitted, features: Mapping[CheckpointId, Mapping[int, Features]]
+    fitted: Fitted,
+    features: Mapping[CheckpointId, Mapping[int, Features]],
+    on_scored: Callable[[str, int, float, int], None],
 ) -> Iterator[tuple[ScoreKey, np.ndarray]]:
     """The scores of all detectors on one split, whose features are by checkpoint and b."""
     for (name, b), detector in fitted.detectors.items():
         given = [features[checkpoint][b] for checkpoint in fitted.reads[name]]
         key = ScoreKey(name, b, given[0].dataset, given[0].split)
-        yield key, _checked_score(key, detector, given)
+        before = perf_counter()
+        score = _checked_score(key, detector, given)
+        on_scored(name, b, perf_counter() - before, given[0].images.size)
+        yield key, score
 
 
 def _checked_score(key: ScoreKey, detector: Detector, features: Sequence[Features]) -> np.ndarray:

@@ -157,6 +157,10 @@ class EvaluationConfig(Config):
     """AUROCs whose difference is surely smaller than this are equivalent."""
     drop_minimum: bool = False
     """Each set's smallest score is left out of the AUROC, as in the paper's released code."""
+    controls: list[str] | None = None
+    """A pair that one of these detectors solves is told apart; by default those that read no trained model."""
+    reference: str | None = None
+    """Detectors are compared with the one of this name; by default with gradient_norms, if the study has it."""
 
 
 class Study(Config):
@@ -266,6 +270,10 @@ class Study(Config):
             yield f"id_datasets.{i}", name, [*self.datasets]
         for name in self.baselines:
             yield "baselines", name, [*self.detectors, *self.models]
+        for i, name in enumerate(self.evaluation.controls or []):
+            yield f"evaluation.controls.{i}", name, [*self.detectors]
+        if self.evaluation.reference is not None:
+            yield "evaluation.reference", self.evaluation.reference, [*self.detectors]
 
     def _bad_lists(self) -> list[str]:
         faults = []
@@ -417,6 +425,19 @@ class Study(Config):
             if config.pools_seeds == pooled
         }
         return {name: places for name, places in found.items() if places}
+
+    @property
+    def controls(self) -> list[str]:
+        """The detectors whose solved pairs are told apart."""
+        chosen = self.evaluation.controls
+        return [
+            name for name, config in self.detectors.items() if (config.control if chosen is None else name in chosen)
+        ]
+
+    @property
+    def reference(self) -> str | None:
+        """The detector that the others are compared with, None if there is none."""
+        return self.evaluation.reference or (DETECTORS[0] if DETECTORS[0] in self.detectors else None)
 
     def ood_datasets(self, id_dataset: str) -> list[str]:
         """The data sets that are out-of-distribution for a model trained on `id_dataset`."""

@@ -10,12 +10,14 @@ import pandas as pd
 from tabulate import tabulate
 
 from immature_ood.config import POOLED
+from immature_ood.controls import NONE_SOLVED, is_solved, solved_note
 from immature_ood.evaluation import calibration_rows, immature_summary, without_calibration
 from immature_ood.storage import write_bytes
 
 __all__ = [
     "Cell",
     "PaperTable",
+    "claim_text",
     "frame_to_html",
     "paper_tables",
     "read_table",
@@ -28,9 +30,12 @@ __all__ = [
 NAMES = (  # columns of words, whatever they look like: a data set may be called 007, 1e3 or NA
     *("id_dataset", "ood_dataset", "eval_dataset", "name", "model", "detector", "layer"),
     *("choice", "baseline", "metric", "method", "source", "unit", "verdict", "device"),
+    *("control", "reference", "over"),
 )
 
 TEXT_WIDTH = 112  # columns of a terminal
+SOLVED_MARK = "†"
+SOLVED_NOTE = f"{SOLVED_MARK} solved for some b by a control, which reads no trained model; the others: without them."
 BEST_NOTE = "best epoch of the pair and b (each, if several print the same), picked on the test data."
 STYLE = """\
 body { font: 15px/1.45 system-ui, sans-serif; color: #1c1c1c; background: #fff; margin: 2em; }
@@ -87,6 +92,8 @@ class Cell:
 class PaperTable:
     """One detector of one model: a column for each (b, epoch); a row for each (ID, OOD) pair and, last, their mean.
 
+    Where controls solve some pairs for some b, there is one more mean at the end, over the others.
+
     If it is of calibration rows: a row for each ID data set, no mean and no best epoch.
     """
 
@@ -96,6 +103,7 @@ class PaperTable:
     notes: tuple[str, ...]
     seeds: int
     calibration: bool
+    means: int = 1
 
     @property
     def header(self) -> str:
@@ -118,15 +126,16 @@ class PaperTable:
         return [*best, *self.notes, *([f"Means over {self.seeds} seeds{ending}"] if self.seeds > 1 else [])]
 
 
-def paper_tables(auroc: pd.DataFrame) -> list[PaperTable]:
+def paper_tables(auroc: pd.DataFrame, solved: pd.DataFrame = NONE_SOLVED) -> list[PaperTable]:
     """The form of the paper: one table a model and detector, then one each of its calibration rows.
 
     auroc: what evaluation.auroc_table gives. Cells are means over seeds, with their standard deviation (n − 1) if
-    there are several; the spread of the last row is that of each seed's mean over the pairs.
+    there are several; the spread of the last row is that of each seed's mean over the pairs. solved: what
+    controls.solved_pairs gives; these pairs are marked.
     """
     pairs, calibration = without_calibration(auroc), calibration_rows(auroc)
     return [
-        *(_pair_table(f"{detector}, {model}", rows) for (model, detector), rows in _by_detector(pairs)),
+        *(_pair_table(f"{detector}, {model}", rows, solved) for (model, detector), rows in _by_detector(pairs)),
         *(_calibration_table(f"{detector}, {model}", rows) for (model, detector), rows in _by_detector(calibration)),
     ]
 
@@ -135,13 +144,27 @@ def _by_detector(auroc: pd.DataFrame) -> list[tuple[tuple[str, str], pd.DataFram
     return list(auroc.groupby(["model", "detector"]))
 
 
-def _pair_table(name: str, auroc: pd.DataFrame) -> PaperTable:
-    named = auroc.assign(row=auroc["id_dataset"] + " → " + auroc["ood_dataset"])
-    of_pairs = named.pivot(index=["seed", "batch_size", "epoch"], columns="row", values="auroc")
-    means = of_pairs.mean(axis=1, skipna=False).reset_index(name="auroc").assign(row="mean")  # NaN, not fewer pairs
-    rows = (*_rows(named, mark_best=True), *_rows(means, mark_best=False))
+def _pair_table(name: str, auroc: pd.DataFrame, solved: pd.DataFrame) -> PaperTable:
+    named = auroc.assign(row=auroc["id_dataset"] + " → " + auroc["ood_dataset"], solved=is_solved(auroc, solved))
+    marked = named.groupby("row")["solved"].transform("any")
+    named = named.assign(row=named["row"] + marked.map({True: f" {SOLVED_MARK}", False: ""}))
+    left = named[~named["solved"]]
+    parts = {"mean": named, "mean of the others": left.iloc[:0] if len(left) == len(named) else left}
+    means = [_means(rows, name) for name, rows in parts.items() if len(rows)]
+    last = [row for each in means for row in _rows(each, mark_best=False, columns=_columns(named))]
+    rows = (*_rows(named, mark_best=True), *last)
+    notes = (*_notes(auroc), *([SOLVED_NOTE] if marked.any() else []))
     seeds = auroc["seed"].nunique()
-    return PaperTable(f"AUROC of {name}", _columns(auroc), rows, _notes(auroc), seeds, calibration=False)
+    return PaperTable(f"AUROC of {name}", _columns(auroc), rows, notes, seeds, calibration=False, means=len(means))
+
+
+def _means(named: pd.DataFrame, name: str) -> pd.DataFrame:
+    """By seed, b and epoch, the mean over the pairs; NaN, not fewer pairs, where one of the same b was not tested."""
+    parts = [
+        rows.pivot(index=["seed", "batch_size", "epoch"], columns="row", values="auroc").mean(axis=1, skipna=False)
+        for _, rows in named.groupby("batch_size")
+    ]
+    return pd.concat(parts).reset_index(name="auroc").assign(row=name)
 
 
 def _calibration_table(name: str, auroc: pd.DataFrame) -> PaperTable:
@@ -160,9 +183,11 @@ def _columns(auroc: pd.DataFrame) -> tuple[tuple[int, int], ...]:
     return tuple(sorted({(int(b), int(epoch)) for b, epoch in pairs}))
 
 
-def _rows(auroc: pd.DataFrame, mark_best: bool) -> list[tuple[str, tuple[Cell, ...]]]:
-    """Rows by the column "row", in order of appearance; cells by (batch_size, epoch)."""
-    columns = _columns(auroc)
+def _rows(
+    auroc: pd.DataFrame, mark_best: bool, columns: tuple[tuple[int, int], ...] | None = None
+) -> list[tuple[str, tuple[Cell, ...]]]:
+    """Rows by the column "row", in order of appearance; cells by (batch_size, epoch), by default those there are."""
+    columns = columns or _columns(auroc)
     cells = auroc.groupby(["row", "batch_size", "epoch"], sort=False)["auroc"].agg(["mean", "std"])
     rows = []
     for name in auroc["row"].unique():
@@ -250,7 +275,7 @@ def _html(table: PaperTable) -> str:
 
 def _html_row(table: PaperTable, place: int, firsts: Sequence[bool]) -> str:
     name, cells = table.rows[place]
-    kind = ' class="mean"' if not table.calibration and place == len(table.rows) - 1 else ""
+    kind = ' class="mean"' if not table.calibration and place == len(table.rows) - table.means else ""
     body = "".join(
         f"<td{_html_class(first)}>{_html_cell(cell)}</td>" for cell, first in zip(cells, firsts, strict=True)
     )
@@ -267,17 +292,24 @@ def _html_class(first: bool) -> str:
     return ' class="first"' if first else ""
 
 
-def summary_text(auroc: pd.DataFrame, immature: pd.DataFrame, warnings: Sequence[str] = ()) -> str:
+def summary_text(
+    auroc: pd.DataFrame, immature: pd.DataFrame, warnings: Sequence[str] = (), solved: pd.DataFrame = NONE_SOLVED
+) -> str:
     """What a run prints at its end: AUROC by epoch (means over seeds), the calibration and the claim.
 
     auroc, immature: what evaluation.auroc_table and evaluation.immature_table give. warnings: lines that come last.
+    solved: what controls.solved_pairs gives.
     """
-    tables = paper_tables(without_calibration(auroc))
+    tables = paper_tables(without_calibration(auroc), solved)
     notes = "\n".join(dict.fromkeys(note for table in tables for note in table.all_notes("*", spread=False)))
-    return (
-        "\n\n".join([*map(_text, tables), notes, _calibration_text(auroc), immature_summary(immature), *warnings])
-        + "\n"
-    )
+    claim = claim_text(immature, solved)
+    return "\n\n".join([*map(_text, tables), notes, _calibration_text(auroc), claim, *warnings]) + "\n"
+
+
+def claim_text(immature: pd.DataFrame, solved: pd.DataFrame = NONE_SOLVED) -> str:
+    """The verdicts in a few lines, after the pairs that controls solve, if there are any."""
+    summary = immature_summary(immature, is_solved(immature, solved) if len(immature) else None)
+    return "\n\n".join(filter(None, [solved_note(solved), summary]))
 
 
 def _text(table: PaperTable) -> str:

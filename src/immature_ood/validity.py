@@ -29,7 +29,8 @@ __all__ = [
 MEMORY = Path(".snakemake")
 TOKEN = ".memory"  # in a folder of results; its copy is in Snakemake's memory
 LONG_AGO = 1_000_000_000  # a time before any other: Snakemake makes anew what is older than what it follows from
-CHEAP = ("scores", "samples", "tables", "plots", "provenance.json")  # made from features in minutes; do not say how
+# Made from features in minutes; they do not say how.
+CHEAP = ("scores", "costs", "samples", "tables", "plots", "provenance.json")
 HEAD = 1 << 18  # bytes of a safetensors file: its metadata come first, then the places of its arrays
 FILE_NAME = 254  # of base64 in one name of Snakemake's metadata
 

@@ -56,6 +56,7 @@ TABLES = [
     f"{TABLE}/auroc.csv",
     f"{TABLE}/immature.csv",
     f"{TABLE}/means.csv",
+    f"{TABLE}/detectors.csv",
     f"{TABLE}/training.csv",
     f"{TABLE}/summary.txt",
     f"{TABLE}/summary.html",

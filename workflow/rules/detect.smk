@@ -43,7 +43,8 @@ rule score:
             for path in features_read(wildcards, f"test-{dataset}.safetensors")
         ],
     output:
-        f"{SCORES}/scores.safetensors",
+        scores=f"{SCORES}/scores.safetensors",
+        costs=f"{SCORES}/costs.json",
     log:
         f"{LOGS}/score/{RUN}/epoch={{epoch}}.log",
     benchmark:

@@ -1,4 +1,5 @@
-# Features of one checkpoint on every split that is used: what the detectors need, such as layer-wise gradient norms.
+# Features of one checkpoint on every split that is used: what the detectors need, such as layer-wise gradient norms; and
+# what they cost.
 
 
 rule extract:
@@ -41,3 +42,41 @@ rule extract:
         ),
     script:
         "../scripts/extract.py"
+
+
+rule measure:
+    input:
+        weights=every_checkpoint(
+            f"{CHECKPOINT}/weights.safetensors",
+            id=study.id_datasets[0],
+            model="{model}",
+            seed=study.seeds[0],
+            epoch=study.epochs[-1],
+        )[0],
+        test=f"{DATA}/test.npy".format(dataset=study.original(study.id_datasets[0])),
+    output:
+        f"{RESULTS}/costs/{{model}}.json",
+    log:
+        f"{LOGS}/measure/{{model}}.log",
+    benchmark:
+        f"{BENCHMARKS}/measure/{{model}}.tsv"
+    conda:
+        "../../envs/torch.yaml"
+    threads: study.threads
+    resources:
+        gpu=GPUS,
+        device=study.device,
+        mem_mb=memory(4000),
+        runtime=60,
+    params:
+        threads=study.threads,
+        data=study.data.model_dump(),
+        features=study.features.model_dump(),
+        needs={name: config.needs() for name, config in study.detectors.items()},
+        source=lambda wildcards: sources(
+            "measure.py",
+            registry.file_of("models", study.models[wildcards.model].architecture),
+            KIND,
+        ),
+    script:
+        "../scripts/measure.py"

@@ -4,6 +4,10 @@ import math
 
 from immature_ood.counterparts import published_names
 
+# What a table follows from that is not about controls.
+EVALUATION = study.evaluation.model_dump(exclude={"controls", "reference"})
+REAL = [name for name in study.id_datasets if name in study.real_datasets]
+
 
 rule evaluate:
     input:
@@ -23,7 +27,7 @@ rule evaluate:
         mem_mb=memory(4000),
         runtime=60,
     params:
-        evaluation=study.evaluation.model_dump(),
+        evaluation=EVALUATION,
         source=sources("evaluate.py"),
     script:
         "../scripts/evaluate.py"
@@ -70,7 +74,7 @@ rule immature:
         mem_mb=memory(4000),
         runtime=60,
     params:
-        evaluation=study.evaluation.model_dump(),
+        evaluation=EVALUATION,
         source=sources("immature.py"),
     script:
         "../scripts/immature.py"
@@ -78,10 +82,8 @@ rule immature:
 
 rule means:
     input:
-        every_scored(
-            f"{SCORES}/scores.safetensors",
-            id=[name for name in study.id_datasets if name in study.real_datasets],
-        ),
+        scores=every_scored(f"{SCORES}/scores.safetensors", id=REAL),
+        auroc=expand(f"{TABLE}/auroc_{{id}}.csv", id=REAL),
     output:
         f"{TABLE}/means.csv",
     log:
@@ -95,11 +97,41 @@ rule means:
         mem_mb=memory(4000),
         runtime=60,
     params:
-        evaluation=study.evaluation.model_dump(),
+        evaluation=EVALUATION,
+        controls=study.controls,
         names={name: study.stands_for(name) for name in study.real_datasets},
         source=sources("means.py"),
     script:
         "../scripts/means.py"
+
+
+rule detector_table:
+    input:
+        scores=every_scored(f"{SCORES}/scores.safetensors", id=REAL),
+        costs=every_scored(f"{SCORES}/costs.json", id=REAL),
+        auroc=expand(f"{TABLE}/auroc_{{id}}.csv", id=REAL),
+        sidecars=every_checkpoint(f"{CHECKPOINT}/checkpoint.json", id=REAL),
+        features=expand(f"{RESULTS}/costs/{{model}}.json", model=study.models),
+    output:
+        f"{TABLE}/detectors.csv",
+    log:
+        f"{LOGS}/detector_table.log",
+    benchmark:
+        f"{BENCHMARKS}/detector_table.tsv"
+    localrule: True
+    conda:
+        "../../envs/analysis.yaml"
+    resources:
+        mem_mb=memory(4000),
+        runtime=60,
+    params:
+        evaluation=EVALUATION,
+        controls=study.controls,
+        reference=study.reference,
+        names={name: study.stands_for(name) for name in study.real_datasets},
+        source=sources("detector_table.py"),
+    script:
+        "../scripts/detector_table.py"
 
 
 rule training_log:
@@ -142,6 +174,7 @@ rule render_table:
     conda:
         "../../envs/analysis.yaml"
     params:
+        controls=study.controls,
         source=sources("render_table.py"),
     script:
         "../scripts/render_table.py"
@@ -152,6 +185,7 @@ rule summary:
         auroc=expand(f"{TABLE}/auroc_{{id}}.csv", id=study.id_datasets),
         immature=f"{TABLE}/immature.csv",
         means=f"{TABLE}/means.csv",
+        detectors=f"{TABLE}/detectors.csv",
         manifests=expand(f"{DATA}/manifest.json", dataset=study.real_datasets),
     output:
         auroc=f"{TABLE}/auroc.csv",
@@ -171,6 +205,8 @@ rule summary:
         "../../envs/analysis.yaml"
     params:
         study=study.name,
+        margin=study.evaluation.margin,
+        controls=study.controls,
         source=sources("summary.py"),
     script:
         "../scripts/summary.py"
@@ -221,7 +257,7 @@ rule overlap:
         mem_mb=memory(4000),
         runtime=60,
     params:
-        evaluation=study.evaluation.model_dump(),
+        evaluation=EVALUATION,
         dimensions=study.data.dimensions,
         names={name: study.stands_for(name) for name in study.datasets},
         source=sources("overlap.py"),
@@ -283,7 +319,7 @@ rule samples_table:
             for name in study.id_datasets
             if name not in study.real_datasets
         },
-        evaluation=study.evaluation.model_dump(),
+        evaluation=EVALUATION,
         source=sources("samples_table.py"),
     script:
         "../scripts/samples_table.py"
