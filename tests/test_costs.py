@@ -60,9 +60,11 @@ def test_each_detector_is_charged_for_what_it_needs():
     config = FeatureConfig(batch_sizes=[1, 5])
     needs = {"norms": ("log_norms",), "likelihood": ("log_prob",), "other": ("log_prob",), "pixels": ("pixels",)}
     asked = {name: (each, config) for name, each in needs.items()}
+    asked["half"] = (("log_norms",), config.model_copy(update={"layers": "without_weights"}))
     model = glow(blocks=1, steps=1, hidden=2, dtype=torch.float32)
     found = feature_costs(model, Split(pixels, ImageConfig(), "noise", "test"), asked)
-    assert found.keys() == needs.keys()
+    assert found.keys() == asked.keys()
+    assert found["half"] != found["norms"]
     assert found["norms"].seconds > 0
     assert found["norms"].loop_seconds > 0
     assert math.isnan(found["likelihood"].loop_seconds)

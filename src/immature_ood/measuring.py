@@ -42,7 +42,7 @@ def _key(statistics: Sequence[str], config: FeatureConfig) -> str:
 def _weight(asked: Asked) -> tuple[bool, bool, int]:
     """In the order of the memory that they take."""
     statistics, config = asked
-    return LOG_NORMS in statistics, "without_weights" not in str(config), len(statistics)
+    return LOG_NORMS in statistics, config.layers == "all", len(statistics)
 
 
 def _measured(model: DensityModel, split: Split, statistics: Sequence[str], config: FeatureConfig) -> FeatureCost:

@@ -71,8 +71,12 @@ rule measure:
     params:
         threads=study.threads,
         data=study.data.model_dump(),
-        features=study.features.model_dump(),
+        features=study.features.model_dump(exclude={"layers"}),
         needs={name: config.needs() for name, config in study.detectors.items()},
+        layers={
+            name: "all" if config.reads_weights() else "without_weights"
+            for name, config in study.detectors.items()
+        },
         source=lambda wildcards: sources(
             "measure.py",
             registry.file_of("models", study.models[wildcards.model].architecture),

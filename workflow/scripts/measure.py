@@ -23,7 +23,11 @@ with job(snakemake.log) as say:
     split = Split(
         load_split(snakemake.input.test, data.check)[: config.test_images], data, checkpoint.id_dataset, "test"
     )
-    asked = {name: (needs, config) for name, needs in snakemake.params.needs.items()}
+    layers = snakemake.params.layers
+    asked = {
+        name: (needs, config.model_copy(update={"layers": layers[name]}))
+        for name, needs in snakemake.params.needs.items()
+    }
     costs = feature_costs(model, split, asked)
     for name, cost in costs.items():
         say(f"{name}: {cost.seconds:.3g} s and {cost.mebibytes:.3g} MiB for 1,000 {data.samples}")
