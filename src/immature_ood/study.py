@@ -486,6 +486,12 @@ class Study(Config):
         return cls.parse(read_config(path))
 
 
+def _is_control(config: DetectorConfig) -> bool:
+    """Whether it reads no trained model, nor does any that it is made of."""
+    parts = config.parts_of().values()
+    return all(map(_is_control, parts)) if parts else config.control
+
+
 def retired(config: Any) -> list[str]:
     """A line for each key of an older config that is still read, or does nothing any more.
 
