@@ -3,11 +3,12 @@
 Each part is fitted on one half of the fit set; on the other half its scores get p-values (see _calibration), or a mean
 and a deviation. S(x) is, with P parts,
 
-    fisher:  −2 Σ_i log p_i(x) (Fisher 1925, section 21.1), in the same order as the mean of −log p_i;
+    fisher:  −2 Σ_i log p_i(x) (Fisher 1932, section 21.1), in the same order as the mean of −log p_i;
     maximum: max_i −log p_i(x), that is by the least p-value (Tippett 1931);
     sum:     Σ_i z_i(x), the scores minus their means by their deviations.
 
-As parts are not independent, S is no p-value. For b > 1 each part is fitted to groups as it says itself.
+As parts are not independent, S is no p-value; nor is that of a part with `refit`, whose scores are of another fit than
+those it was calibrated with. For b > 1 each part is fitted to groups as it says itself.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -28,7 +29,7 @@ from immature_ood.features import Features
 
 __all__ = ["Combined", "Config", "fit"]
 
-PARTS = {name: {"detector": name} for name in ("gradient_norms", "typicality")}
+PARTS = {name: {"detector": name} for name in ("gradient_norms_mahalanobis", "gradient_norms_knn")}
 
 
 class Config(DetectorConfig):
@@ -40,7 +41,7 @@ class Config(DetectorConfig):
     how: Literal["fisher", "maximum", "sum"] = "fisher"
     """Logarithms of p-values are added (fisher), the least one is taken (maximum), or z-scores are added (sum)."""
     refit: bool = False
-    """Once calibrated, the parts are fitted on the whole fit set; p-values are then those of fits on half of it."""
+    """Once calibrated, the parts are fitted on the whole fit set, whose scores the p-values are then not quite of."""
 
     def parts_of(self) -> Mapping[str, DetectorConfig]:
         """See DetectorConfig.parts_of."""
@@ -86,12 +87,9 @@ class Combined:
     def score(self, *features: Features) -> np.ndarray:
         """(G,) float64, +inf where a part says so; raises ValueError if a part does."""
         calibrated = self.calibration(_scores(self.parts, features))
-        combined: np.ndarray = {
-            "fisher": lambda: 2 * calibrated.sum(axis=1),
-            "maximum": lambda: calibrated.max(axis=1),
-            "sum": lambda: calibrated.sum(axis=1),
-        }[self.how]()
-        return combined
+        if self.how == "maximum":
+            return np.asarray(calibrated.max(axis=1))
+        return np.asarray(calibrated.sum(axis=1) * (2 if self.how == "fisher" else 1))
 
 
 def fit(config: Config, *features: Features) -> Combined:

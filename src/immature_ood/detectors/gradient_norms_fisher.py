@@ -1,4 +1,4 @@
-"""Log norms of layers by Fisher's method: a two-sided p-value for each layer, combined (Fisher 1925, section 21.1).
+"""Log norms of layers by Fisher's method: a two-sided p-value for each layer, combined (Fisher 1932, section 21.1).
 
 S(x) = −log of the p-value of X = −2 Σ_k log p_k, p_k that of the log norm f_k under one half of the fit set. As layers
 are not independent, X is not of a χ² distribution: its p-value is that against the other half (see _calibration). For
