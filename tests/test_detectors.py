@@ -49,7 +49,7 @@ def checkpoints(config):
 
 def of_each(config, seed=0, **made):
     """By checkpoint that a detector reads, features of the same toy images."""
-    return {one: make_features(seed=seed + 100 * place, **made) for place, one in enumerate(checkpoints(config))}
+    return {one: make_features(seed=seed, place=place, **made) for place, one in enumerate(checkpoints(config))}
 
 
 def seen(name, **made):
@@ -57,11 +57,15 @@ def seen(name, **made):
     return [*of_each(detectors(name)[name], **made).values()]
 
 
-def make_features(groups=200, b=1, seed=0, shift=0.0, split="fit", layers=LAYERS):
-    """Features of toy images; a shift raises the gradient norms, lowers the likelihood and makes images rougher."""
-    generator = np.random.default_rng(seed)
+def make_features(groups=200, b=1, seed=0, shift=0.0, split="fit", layers=LAYERS, place=0):
+    """Features of toy images; a shift raises the gradient norms, lowers the likelihood and makes images rougher.
+
+    place: of the checkpoint among those that are read; that of the row, 0, is the surest of shifted images.
+    """
+    generator = np.random.default_rng(seed + 100 * place)
     norms = generator.normal(shift + np.arange(len(layers)), 1 + np.arange(len(layers)), (groups, len(layers)))
-    log_prob = generator.normal(-900 - 30 * shift, 20, groups)
+    known = np.random.default_rng((seed, 1)).normal(-900 - 100 * shift / (1 + place), 20, groups)
+    log_prob = generator.normal(known, 2)
     smooth = 128 + 20 * generator.normal(size=(groups, b, 1, 1, 1)) + np.linspace(-30, 30, 8)
     rough = (2 + 8 * shift) * generator.normal(size=(groups, b, 1, 8, 8))
     latents = (1 + shift / 2) * generator.normal(size=(groups, b, 64))
