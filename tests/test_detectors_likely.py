@@ -15,6 +15,7 @@ from sklearn.svm import OneClassSVM
 from test_detectors import KEPT, OWN, detectors, fitted_to, having, make_features
 
 from immature_ood.config import Kept
+from immature_ood.detectors.lid_dual_threshold import local_dimension
 from immature_ood.study import Study, StudyError
 
 FIT, TEST = make_features(seed=0, b=2), make_features(30, seed=1, b=2, shift=0.5, split="test")
@@ -260,3 +261,66 @@ def test_what_is_infinite_in_the_fit_set_is_refused():
         values[0] = np.inf
         with pytest.raises(ValueError, match=r"digits/fit.* (is|are) infinite"):
             fitted_to(name, having(FIT, **{statistic: values}))
+
+
+def p_values(scores, known):
+    """Of scores among known ones, as far as the few-th largest of these."""
+    return np.array([(1 + (known >= score).sum()) / (len(known) + 1) for score in scores])
+
+
+def test_the_score_test_and_typicality_are_combined_by_fisher():
+    """Against the halves that the units make: of every second group."""
+    one, other = FIT.taken(np.arange(0, 200, 2)), FIT.taken(np.arange(1, 200, 2))
+    log_means = np.log(np.exp(one.log_norms.astype(float)).mean(axis=0))
+
+    def both(features):
+        ratios = np.exp(features.log_norms.astype(float) - log_means).sum(axis=1)
+        return np.log(ratios), np.abs(features.log_prob - one.log_prob.mean())
+
+    p = [p_values(known, known) for known in both(other)]
+    found = fitted_to("score_typicality", FIT).score(other)
+    common = np.min(p, axis=0) > 0.06  # below, the tail is another
+    assert common.sum() > 80
+    np.testing.assert_allclose(found[common], -2 * np.log(p).sum(axis=0)[common])
+
+
+def test_the_score_test_leaves_out_and_names_layers_without_a_gradient():
+    dead = FIT.log_norms.copy()
+    dead[:, 1] = -np.inf
+    detector = fitted_to("score_typicality", having(FIT, log_norms=dead))
+    assert detector.dead_layers == (FIT.layers[1],)
+    np.testing.assert_array_equal(
+        detector.score(having(TEST, log_norms=TEST.log_norms * [1, 0, 1])), detector.score(TEST)
+    )
+    with pytest.raises(ValueError, match="digits/fit: none of the 0 layers 'no'"):
+        fitted_to("score_typicality", FIT, layers="no")
+    assert not section("score_typicality", layers="without_weights").reads_weights()
+
+
+def test_the_dual_threshold_is_the_larger_of_two_p_values():
+    """τ is such that the fit set has the dimension on average; log p and the dimension are low out of distribution."""
+    dimension, values = 20, FIT.of("log_singular_values").astype(float)
+    log_threshold = np.sort(values.ravel())[-1 - dimension * values.size // values.shape[2]]
+    known = [-FIT.log_prob, -(values > log_threshold).sum(axis=2).mean(axis=1)]
+    assert -known[1].mean() == pytest.approx(dimension, abs=0.01)
+    expected = np.max([-np.log(p_values(each, each)) for each in known], axis=0)
+    found = fitted_to("lid_dual_threshold", FIT, dimension=dimension).score(FIT)
+    common = expected < -math.log(0.06)
+    assert common.sum() > 150
+    np.testing.assert_allclose(found[common], expected[common])
+
+
+def test_an_image_of_low_dimension_is_out_whatever_its_likelihood():
+    likely = having(FIT, log_prob=FIT.log_prob + 500)
+    thin = having(likely, log_singular_values=FIT.of("log_singular_values") - 3)
+    detector = fitted_to("lid_dual_threshold", FIT, dimension=20)
+    assert (detector.score(thin) > 4).all()
+    assert np.median(detector.score(likely)) < 2
+    assert section("lid_dual_threshold", dimension=20).needs() == ("log_prob", "log_singular_values")
+
+
+@pytest.mark.parametrize("dimension", [1, 3, 8])
+def test_local_principal_components_know_the_dimension_of_a_plane(dimension):
+    generator = np.random.default_rng(0)
+    plane = generator.normal(size=(150, dimension)) @ np.linalg.qr(generator.normal(size=(64, dimension)))[0].T
+    assert local_dimension(plane.reshape(150, 1, 1, 8, 8)) == pytest.approx(dimension, abs=0.3)
