@@ -9,7 +9,8 @@ from pathlib import Path
 import pandas as pd
 
 DATASETS, EPOCHS, BATCH_SIZES = {"digits", "photos", "glyphs"}, [0, 1, 2, 4, 8, 16], {1, 5}
-DETECTORS = {"gradient_norms", "likelihood", "typicality"}
+PAPER = {"gradient_norms", "likelihood", "typicality"}
+DETECTORS = PAPER | {"gradient_norms_knn", "combined", "image_statistics"}
 VERDICTS = {"better", "equivalent", "worse", "undecided", "saturated"}
 METRICS = ("auroc", "aupr", "fpr95")
 
@@ -35,7 +36,8 @@ def main(folder: Path) -> None:
         assert bits[16] < bits[4] < bits[0], f"training on {dataset} did not fit: {bits.to_dict()}"
     photos = pairs[(pairs["ood_dataset"] == "photos") & (pairs["detector"] == "gradient_norms")]
     assert photos["auroc"].min() > 0.9, "photographs are told from digits and glyphs at every epoch"
-    assert calibration["auroc"].between(0.35, 0.65).all(), "ID test images look like ID fit images"
+    few_parameters = calibration["detector"].isin(PAPER)  # the others know each group that they were fitted on
+    assert calibration["auroc"][few_parameters].between(0.35, 0.65).all(), "ID test images look like ID fit images"
     trained = table[(table["detector"] == "gradient_norms") & (table["epoch"] > 0)]
     assert (trained["dead_layers"] == 1).all(), "only the weight of the top prior is dead after training"
     claim = pd.read_csv(folder / "immature.csv")
