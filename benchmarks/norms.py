@@ -25,6 +25,18 @@ def own_both(model: Glow) -> Norms:
     return lambda x, b: engine(x, [1, 5]).squared[b]
 
 
+def without_weights(model: Glow) -> Norms:
+    """This project's engine for all layers but weights."""
+    engine = ClosedForm(model, layers="without_weights")
+    return lambda x, b: engine(x, [b]).squared[b]
+
+
+def without_weights_both(model: Glow) -> Norms:
+    """The same, b = 1 and b = 5 in one pass."""
+    engine = ClosedForm(model, layers="without_weights")
+    return lambda x, b: engine(x, [1, 5]).squared[b]
+
+
 def vmap(model: Glow) -> Norms:
     """torch.func.vmap(grad) of the folded Glow, the whole batch at once."""
     engine = Generic(model)
@@ -96,7 +108,17 @@ def backpack(model: Glow) -> Norms:
     return norms
 
 
-METHODS = {"own": own, "own, b = 1 and 5": own_both, "vmap": vmap, "loop": loop, "opacus": opacus, "backpack": backpack}
+METHODS = {
+    "own": own,
+    "own, b = 1 and 5": own_both,
+    "own, without weights": without_weights,
+    "own, without weights, b = 1 and 5": without_weights_both,
+    "vmap": vmap,
+    "loop": loop,
+    "opacus": opacus,
+    "backpack": backpack,
+}
+SOME_LAYERS = {"own, without weights", "own, without weights, b = 1 and 5"}  # all but weights; of the others all
 
 
 def small_gradients(layer: nn.Module, a: Tensor, g: Tensor) -> dict[nn.Parameter, Tensor]:

@@ -12,7 +12,7 @@ import subprocess
 import sys
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,6 +23,7 @@ import torch
 from torch import Tensor
 
 from immature_ood import runtime
+from immature_ood.layers import is_chosen
 from immature_ood.models._glow import Glow
 from immature_ood.models.glow import Config as GlowConfig
 from immature_ood.models.glow import make
@@ -57,8 +58,18 @@ CONFIGS = {
 PARTS = ("own: forward", "own: forward and activation backward")
 BASE = {"batch": 32, "steps": 4, "hidden channels": 64, "side": 16}
 SCALES = {"batch": [8, 32, 128], "steps": [1, 4, 16], "hidden channels": [16, 64, 256], "side": [8, 16, 32]}
+KEYS = ["config", "method"]
 MARKER = "<!-- results: written by make bench -->"
-GROUPS = {"own": (1, 5), "own, b = 1 and 5": (5,), "vmap": (1, 5), "loop": (1, 5), "opacus": (1, 5), "backpack": (1,)}
+GROUPS = {
+    "own": (1, 5),
+    "own, b = 1 and 5": (5,),
+    "own, without weights": (1, 5),
+    "own, without weights, b = 1 and 5": (5,),
+    "vmap": (1, 5),
+    "loop": (1, 5),
+    "opacus": (1, 5),
+    "backpack": (1,),
+}
 
 
 def model_of(config: Config, dtype: torch.dtype = torch.float32) -> Glow:
@@ -113,18 +124,19 @@ def peak_flops() -> float:
     return 2 * 1024**3 / times["product"].min()
 
 
-def norm_rows(name: str, rounds: int) -> list[dict[str, object]]:
-    """One row a method and group size."""
+def norm_rows(name: str, rounds: int, methods: Sequence[str]) -> list[dict[str, object]]:
+    """One row a method and group size, and those of what they are compared with."""
     config = CONFIGS[name]
     model, x = model_of(config), images_of(config, config.norm_images)
     public = PublicGlow(model)
     jobs: dict[str, Callable[[], object]] = {"forward+backward": lambda: public.log_prob(x).mean().backward()}
     jobs |= parts_of_own(model, x)
-    for method, groups in GROUPS.items():
+    for method, groups in ((method, GROUPS[method]) for method in methods):
         run = norms.METHODS[method](model)
         for b in groups:
             jobs[f"{method}/{b}"] = lambda run=run, b=b: run(x, b)
     seconds = interleaved(jobs, rounds)
+    chosen = torch.tensor([is_chosen(layer, "without_weights") for layer, _ in model.layers()])
     exact = {b: norms.METHODS["loop"](model_of(config, torch.float64))(x[:5].double(), b) for b in (1, 5)}
     rows = []
     for job, times in seconds.items():
@@ -144,8 +156,8 @@ def norm_rows(name: str, rounds: int) -> list[dict[str, object]]:
         }
         if b:
             found = norms.METHODS[method](model)(x[:5], int(b)).double()
-            alive = exact[int(b)] > 0
-            relative = ((found - exact[int(b)]).abs() / exact[int(b)])[alive]
+            expected = exact[int(b)][:, chosen] if method in norms.SOME_LAYERS else exact[int(b)]
+            relative = ((found - expected).abs() / expected)[expected > 0]
             row |= {"max_relative_error": relative.max().item(), "median_relative_error": relative.median().item()}
         rows.append(row)
         print(row, flush=True)
@@ -216,11 +228,13 @@ def write_readme(of_norms: pd.DataFrame, of_training: pd.DataFrame, described: d
 
 
 def merged(path: Path, rows: list[dict[str, object]], described: dict[str, object]) -> pd.DataFrame:
-    """The table at path, its rows of the same configurations replaced by these."""
+    """The table at path, its rows of the same configurations and methods replaced by these."""
     new = pd.DataFrame(rows).assign(date=described["date"], commit=described["commit"])
     if path.exists():
         old = pd.read_csv(path)
-        new = pd.concat([old[~old["config"].isin(new["config"])], new], ignore_index=True)
+        again = pd.MultiIndex.from_frame(old[KEYS]).isin(pd.MultiIndex.from_frame(new[KEYS]))
+        new = pd.concat([old[~again], new], ignore_index=True)
+        new = new.sort_values("config", key=lambda of: of.map([*of.unique()].index), kind="stable")
     new.to_csv(path, index=False, float_format="%.4g")
     return new
 
@@ -305,6 +319,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--configs", nargs="+", default=["rgb, K=4", "grey, K=2", "small", "pocket"], choices=CONFIGS)
     parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--methods", nargs="+", choices=GROUPS, help="norms by these alone are measured anew")
     parser.add_argument("--memory-of", nargs=2, help=argparse.SUPPRESS)
     parser.add_argument("--default-malloc", help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -321,14 +336,16 @@ def main() -> None:
     results.mkdir(exist_ok=True)
     described = machine()
     for name in options.configs:
-        rows = training_rows(name, options.rounds, keep_memory=True) + default_malloc_rows(name, options.rounds)
-        of_training = merged(results / "training.csv", rows, described)
-        of_norms = merged(results / "gradients.csv", norm_rows(name, options.rounds), described)
-    if "small" in options.configs:
+        if not options.methods:
+            rows = training_rows(name, options.rounds, keep_memory=True) + default_malloc_rows(name, options.rounds)
+            merged(results / "training.csv", rows, described)
+        rows = norm_rows(name, options.rounds, options.methods or [*GROUPS])
+        of_norms = merged(results / "gradients.csv", rows, described)
+    if "small" in options.configs and not options.methods:
         scaling = pd.DataFrame(scaling_rows(options.rounds))
         scaling.to_csv(results / "scaling.csv", index=False, float_format="%.4g")
         plot_scaling(scaling, results / "scaling.png")
-    write_readme(of_norms, of_training, described)
+    write_readme(of_norms, pd.read_csv(results / "training.csv"), described)
 
 
 if __name__ == "__main__":

@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from immature_ood.density import DensityModel, Evaluated
 from immature_ood.gradients.engine import Measured, chosen_layers
 from immature_ood.gradients.forms import FORMS, Form, Seen
+from immature_ood.gradients.in_place import overwrite
 from immature_ood.gradients.independence import alike, trial
 from immature_ood.gradients.norms import Gradient, added, squared_norms
 from immature_ood.layers import is_chosen
@@ -101,6 +102,7 @@ class ClosedForm:
         self.layers = tuple(chosen_layers(model, layers))
         frozen = copy.deepcopy(model).requires_grad_(False)
         self._model = frozen.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        overwrite(self._model)
         self._watched = watched(self._model, layers)
         self._exposed = {
             f"{name}.{parameter}": value
