@@ -189,6 +189,34 @@ def test_without_weights_no_activation_is_kept_that_no_norm_reads(monkeypatch):
     assert kept == {name: (name in steps, name not in steps) for name in kept}
 
 
+def test_what_a_relu_is_given_is_not_held_beside_what_it_makes_of_it(monkeypatch):
+    """The output that is kept of a coupling's convolution is the input of its next."""
+    engine, seen = ClosedForm(glow()), {}
+    take = _Pass._take
+    monkeypatch.setattr(_Pass, "_take", lambda run, *use: seen.update(run._activations) or take(run, *use))
+    engine(images(2), [1])
+    for first, second in (("first", "second"), ("second", "last")):
+        outputs = [y.data_ptr() for (name, _), (_, _, y) in seen.items() if name.endswith(f"coupling.{first}")]
+        inputs = [a.data_ptr() for (name, _), (a, _, _) in seen.items() if name.endswith(f"coupling.{second}")]
+        assert outputs == inputs
+        assert outputs
+
+
+def test_a_coupling_with_which_the_graph_begins_is_as_any_other():
+    class Alone(Toy):
+        def __init__(self, shape):
+            super().__init__(shape)
+            self.coupling = glow().blocks[0].steps[0].coupling
+
+        def log_prob(self, x):
+            z, log_det = self.coupling(x)
+            return log_det - z.square().sum(dim=(1, 2, 3))
+
+    model, x = Alone((12, 4, 4)), images(4, (12, 4, 4))
+    norms = layer_norms(model, x, [2], "closed-form")[2]
+    torch.testing.assert_close(norms.squared, loop(model, x, 2), rtol=1e-9, atol=1e-24)
+
+
 def test_layers_that_a_model_has_not_are_refused():
     with pytest.raises(ValueError, match="no layer of Affine is among the layers 'weights'; choose others"):
         make_engine(Affine(SHAPE), layers="weights")

@@ -1,8 +1,8 @@
 """Couplings of a frozen model whose ReLUs overwrite what they are given.
 
 What a convolution puts out before a ReLU is read by no backward, but by the closed form of its actnorm's logs, Σ_p g·y,
-for which what the ReLU made of it does as well: g is zero where they differ. Overwritten, it needs no memory of its own,
-which else is that of half of all activations.
+for which what the ReLU made of it does as well: g is zero where they differ. Overwritten, it needs no memory of its
+own, which else is that of half of all activations.
 """
 
 from types import MethodType
