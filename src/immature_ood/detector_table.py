@@ -189,7 +189,8 @@ def detector_table(scores: Iterable[Scores], asked: Asked, spent: Spent) -> pd.D
             "over": over,
             "control": "yes" if key[1] in asked.controls else "no",
             **_means(chosen, ranks),
-            **(_against(chosen, compared, asked) if key[1] != asked.reference else {}),
+            "reference": asked.reference,
+            **_against(chosen, compared, asked),
             **costs.get(key, {}),
         }
         for key, of_key in groupby(sorted(scored, key=_key), key=_key)
@@ -290,12 +291,12 @@ def _sure(compared: Sequence[_Comparison], config: EvaluationConfig) -> list[boo
 def _against(
     chosen: Sequence[_Scored], compared: Mapping[int, Sequence[tuple[_Comparison, bool]]], asked: Asked
 ) -> dict[str, object]:
+    """Nothing where there is no comparison, as of the reference itself."""
     found = [each for one in chosen for each in compared.get(id(one), [])]
     if not found:
         return {}
     higher = [one.difference.value > 0 for one, sure in found if sure]
     return {
-        "reference": asked.reference,
         "comparisons": sum(not math.isnan(one.p) for one, _ in found),
         "wins": sum(higher),
         "losses": len(higher) - sum(higher),

@@ -74,7 +74,7 @@ PLOTS = [
     *expand(
         f"{PLOT}/{{figure}}.{{form}}",
         model=study.models,
-        figure=["headline", "bits_per_dim"],
+        figure=["headline", "bits_per_dim", "auroc_by_total_cost"],
         form=["png", "pdf"],
     ),
     *expand(

@@ -56,6 +56,30 @@ rule plot_headline:
         "../scripts/plot_headline.py"
 
 
+rule plot_costs:
+    input:
+        f"{TABLE}/detectors.csv",
+    output:
+        png=report(
+            f"{PLOT}/auroc_by_total_cost.png",
+            caption="../report/costs.rst",
+            category="AUROC",
+            labels={"ID": "all", "model": "{model}", "what": "against total cost"},
+        ),
+        pdf=f"{PLOT}/auroc_by_total_cost.pdf",
+    log:
+        f"{LOGS}/plot_costs/{{model}}.log",
+    benchmark:
+        f"{BENCHMARKS}/plot_costs/{{model}}.tsv"
+    localrule: True
+    conda:
+        "../../envs/analysis.yaml"
+    params:
+        source=sources("plot_costs.py"),
+    script:
+        "../scripts/plot_costs.py"
+
+
 rule plot_scores:
     input:
         lambda wildcards: [
