@@ -9,6 +9,7 @@ from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
 
 from immature_ood.detector_table import total_seconds
 from immature_ood.plots.rows import once, one_model
@@ -42,7 +43,7 @@ def auroc_by_total_cost(table: pd.DataFrame) -> Figure:
         raise ValueError("the table has no row with a cost: nothing to draw")
     overs, batch_sizes, looks = once(rows["over"]), sorted(set(rows["batch_size"])), looks_of(rows["detector"])
     figure, axes = panels(len(overs), len(batch_sizes), panel_height=2.5, sharey=True)
-    axes[0, 0].set_ylim(rows["auroc"].min() - 0.02, min(rows["auroc"].max() + 0.03, 1.02))
+    _auroc_axis(axes[0, 0], rows["auroc"].min() - 0.02, min(rows["auroc"].max() + 0.03, 1.02))
     _seconds_axis(axes[0, 0], rows)
     for over, row_of_panels in zip(overs, axes, strict=True):
         row_of_panels[0].set_ylabel(f"mean AUROC, {OVERS.get(over, over)}")
@@ -124,11 +125,11 @@ def _labels(axes: Axes, ends: dict[str, tuple[float, float]], looks: dict[str, L
     """The names right of the panel, in the order of where the lines end, and apart from one another."""
     names = sorted(ends, key=lambda name: -ends[name][1])
     for name, place in zip(names, _apart([ends[name][1] for name in names], *axes.get_ylim()), strict=True):
-        colour = looks[name].colour
-        arrow: dict[str, Any] = {"arrowstyle": "-", "color": colour, "linewidth": 0.4, "shrinkA": 0, "shrinkB": 2}
-        text: dict[str, Any] = {"va": "center", "fontsize": 6, "color": colour, "annotation_clip": False}
-        where: dict[str, Any] = {"xytext": (1.03, place), "textcoords": axes.get_yaxis_transform()}
-        axes.annotate(readable(name), ends[name], **where, **text, arrowprops=arrow)
+        colour, beside = looks[name].colour, axes.get_yaxis_transform()
+        x, y = axes.transAxes.inverted().transform(axes.transData.transform(ends[name]))[0], ends[name][1]
+        leader: dict[str, Any] = {"transform": beside, "clip_on": False, "linewidth": 0.4, "label": "_leader"}
+        axes.plot([x, 1.0, 1.03], [y, y, place], color=colour, **leader)
+        axes.text(1.04, place, readable(name), transform=beside, va="center", fontsize=6, color=colour)
 
 
 def _apart(heights: list[float], low: float, high: float) -> list[float]:
@@ -138,6 +139,13 @@ def _apart(heights: list[float], low: float, high: float) -> list[float]:
     rising = accumulate([*falling][::-1], lambda below, own: max(own, below + step))
     lowest, *others = [*rising]
     return [*accumulate([max(lowest, low), *others], lambda below, own: max(own, below + step))][::-1]
+
+
+def _auroc_axis(axes: Axes, low: float, high: float) -> None:
+    """With ticks inside alone, for all panels that share it."""
+    axes.set_ylim(low, high)
+    ticks = [tick for tick in MaxNLocator(6).tick_values(low, high) if low <= tick <= high]
+    axes.set_yticks(ticks, labels=[f"{tick:.2f}" for tick in ticks])
 
 
 def _seconds_axis(axes: Axes, rows: pd.DataFrame) -> None:
