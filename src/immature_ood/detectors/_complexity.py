@@ -7,6 +7,7 @@ counted, headers too, which are nearly the same for all images. Sizes may move b
 import importlib.util
 import io
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import lru_cache
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -48,10 +49,16 @@ class ComplexityConfig(DetectorConfig):
 def bits(features: Features, codecs: Sequence[str]) -> np.ndarray:
     """(G,) float64: the mean bits of the images of each group; see images_of for the errors."""
     pixels = images_of(features)
-    images = map(_laid_out, pixels.reshape(-1, *pixels.shape[2:]))
-    sizes = [min(len(ENCODERS[codec](image)) for codec in codecs) for image in images]
+    sizes = _sizes(pixels.tobytes(), pixels.shape[2:], tuple(codecs))
     mean: np.ndarray = 8.0 * np.reshape(sizes, pixels.shape[:2]).mean(axis=1)
     return mean
+
+
+@lru_cache(maxsize=4)  # several detectors ask for the same images one after the other
+def _sizes(pixels: bytes, shape: tuple[int, ...], codecs: tuple[str, ...]) -> list[int]:
+    """Of each image of a shape, the bytes of its shortest encoding."""
+    images = map(_laid_out, np.frombuffer(pixels, np.uint8).reshape(-1, *shape))
+    return [min(len(ENCODERS[codec](image)) for codec in codecs) for image in images]
 
 
 def images_of(features: Features) -> np.ndarray:

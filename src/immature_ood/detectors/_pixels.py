@@ -1,7 +1,7 @@
 """Controls that see pixels alone: a density of what is computed of each group's images, without any model."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, ClassVar
 
 import numpy as np
@@ -10,7 +10,7 @@ from immature_ood.config import DetectorConfig
 from immature_ood.detectors._densities import Components, Standard, scored_where_finite
 from immature_ood.features import Features
 
-__all__ = ["OnPixels", "PixelsConfig", "flat", "statistics"]
+__all__ = ["OnPixels", "PixelsConfig", "of_groups", "statistics"]
 
 LEAST = 1e-3  # grey levels, added before a logarithm
 PNG_LEVEL = 6  # of zlib; another compresses otherwise
@@ -56,9 +56,16 @@ class OnPixels:
 def of_groups(features: Features, numbers: str) -> np.ndarray:
     """(G, K) float64: the mean of each group's images' numbers."""
     pixels = features.of("pixels")
-    groups, b = pixels.shape[:2]
-    each = NUMBERS[numbers](pixels.reshape(groups * b, *pixels.shape[2:]))
-    return each.reshape(groups, b, -1).mean(axis=1)
+    if numbers == "statistics":
+        each = _statistics(pixels.tobytes(), pixels.shape[2:])
+    else:
+        each = flat(pixels.reshape(-1, *pixels.shape[2:]))
+    return each.reshape(*pixels.shape[:2], -1).mean(axis=1)
+
+
+@lru_cache(maxsize=4)  # several detectors ask for the same images one after the other
+def _statistics(pixels: bytes, shape: tuple[int, ...]) -> np.ndarray:
+    return statistics(np.frombuffer(pixels, np.uint8).reshape(-1, *shape))
 
 
 def flat(images: np.ndarray) -> np.ndarray:
@@ -81,9 +88,6 @@ def statistics(images: np.ndarray) -> np.ndarray:
     if x.shape[1] == 3:
         found += [*x.mean(axis=(2, 3)).T, *np.abs(np.diff(x, axis=1)).mean(axis=(2, 3)).T]
     return np.stack(found, axis=1)
-
-
-NUMBERS: dict[str, Callable[[np.ndarray], np.ndarray]] = {"flat": flat, "statistics": statistics}
 
 
 def _log_mean(differences: np.ndarray) -> np.ndarray:
