@@ -107,3 +107,18 @@ def test_ranks_are_averaged_over_epochs():
     gap = found.score(test[0], test[1])[compared] - expected[compared]
     assert (gap <= 1e-9).all()  # between two held-out scores −log p is interpolated
     assert np.abs(gap).max() < 4 * np.log(2)
+
+
+@pytest.mark.parametrize("wrapper", ["untrained", "over_epochs", "combined"])
+@pytest.mark.parametrize(
+    ("section", "reads_weights"),
+    [
+        ({"detector": "gradient_norms"}, True),
+        ({"detector": "gradient_norms", "layers": "without_weights"}, False),
+        ({"detector": "likelihood"}, False),
+        ({"detector": "untrained", "of": {"detector": "gradient_norms_knn", "layers": "without_weights"}}, False),
+    ],
+)
+def test_a_detector_of_others_reads_weights_if_they_do(wrapper, section, reads_weights):
+    options = {"parts": {"one": section}} if wrapper == "combined" else {"of": section}
+    assert registry.parse("detectors", {"detector": wrapper, **options}).reads_weights() == reads_weights

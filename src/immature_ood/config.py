@@ -263,8 +263,12 @@ class DetectorConfig(Config):
         return iter(())
 
     def reads_weights(self) -> bool:
-        """Whether, of log_norms, it reads those of weights; a study in which none does extracts all others alone."""
-        return "log_norms" in self.needs()
+        """Whether, of log_norms, it reads those of weights; a study in which none does extracts all others alone.
+
+        A detector that is made of others reads what they read.
+        """
+        parts = self.parts_of().values()
+        return any(part.reads_weights() for part in parts) if parts else "log_norms" in self.needs()
 
     def parts_of(self) -> Mapping[str, "DetectorConfig"]:
         """The detectors that it is made of, by the keys of the section that lead to them, "parts.mine"; mostly none."""

@@ -51,10 +51,6 @@ class Config(DetectorConfig):
         """See DetectorConfig.needs: what any part needs."""
         return tuple(dict.fromkeys(need for part in self.parts.values() for need in part.needs()))
 
-    def reads_weights(self) -> bool:
-        """See DetectorConfig.reads_weights: whether any part does."""
-        return any(part.reads_weights() for part in self.parts.values())
-
     def reads(self, own: Place, kept: Kept) -> Sequence[Place]:
         """See DetectorConfig.reads: the place that all parts read, or one a part; none where a part reads none."""
         places = [place for part in self.parts.values() for place in part.reads(own, kept)[:1]]
