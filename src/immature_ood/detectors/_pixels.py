@@ -8,6 +8,7 @@ import numpy as np
 
 from immature_ood.config import DetectorConfig
 from immature_ood.detectors._densities import Components, Standard, scored_where_finite
+from immature_ood.detectors._statistics import WithoutLayers
 from immature_ood.features import Features
 
 __all__ = ["OnPixels", "PixelsConfig", "of_groups", "statistics"]
@@ -27,7 +28,7 @@ class PixelsConfig(DetectorConfig):
 
 
 @dataclass(frozen=True)
-class OnPixels:
+class OnPixels(WithoutLayers):
     """A detector: a density of the group's mean of standardised numbers of its images, or of their components.
 
     The mean of a group's numbers is scored, not the mean of its images' scores, since groups of ID images vary less
@@ -41,11 +42,6 @@ class OnPixels:
     chosen: np.ndarray
     standard: Standard | Components
     density: Any
-
-    @property
-    def dead_layers(self) -> tuple[str, ...]:
-        """Empty: no layers are used."""
-        return ()
 
     def score(self, features: Features) -> np.ndarray:
         """(G,) float64."""
