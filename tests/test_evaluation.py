@@ -238,6 +238,33 @@ def test_the_summary_counts_verdicts_the_untrained_apart_and_pairs_with_one_verd
     assert VERDICTS == ("better", "equivalent", "worse", "undecided", "saturated")
 
 
+def test_the_summary_counts_pairs_that_no_control_solves_once_more():
+    claim = make_claim(
+        {("photos", 0, 1): "better", ("glyphs", 0, 1): "saturated"}
+        | {(name, 0, 0): "worse" for name in ("photos", "glyphs")}
+    )
+    lines = immature_summary(claim, claim.ood_dataset.eq("glyphs")).splitlines()[2:5]
+    assert [" ".join(line.split()) for line in lines] == [
+        "typicality, glow, b=1 1 0 0 0 1 2 of 2: 1 better, 1 saturated",
+        "pairs that no control solves 1 0 0 0 0 1 of 1: 1 better",
+        "untrained 0 0 2 0 0",
+    ]
+    for solved in (claim.ood_dataset.eq("none"), claim.ood_dataset.ne("none")):  # none, or all: nothing to tell apart
+        assert "no control" not in immature_summary(claim, solved)
+
+
+def test_a_detector_without_scores_at_the_last_epoch_is_compared_with_its_own_last():
+    scores = [make_scores(shift, epoch=epoch) for epoch, shift in {0: -2.0, 1: 3.0, 2: 1.0}.items()]
+    gone = [
+        replace(one, dead_layers={k: v for k, v in one.dead_layers.items() if k[0] == "likelihood"})
+        for one in scores[2:]
+    ]
+    table = immature_table([*scores[:2], *gone], CONFIG)
+    last = table.groupby("detector")["last_epoch"].unique().map(list).to_dict()
+    assert last.pop("likelihood") == [2]
+    assert {*map(tuple, last.values())} == {(1,)}
+
+
 def test_checkpoints_in_a_spike_are_named_once():
     checkpoints = [("digits", "glow", 0, 0, 0.5), ("digits", "glow", 0, 1, 0.1), ("digits", "glow", 1, 8, 1.994)]
     table = pd.DataFrame(checkpoints, columns=["id_dataset", "model", "seed", "epoch", "excess_bits_per_dim"])

@@ -127,6 +127,12 @@ def test_the_committed_studies_are_valid(file):
         ("features.noise", "none", "features.noise: none goes with training.dequantisation: none, and only with it"),
         ("training.dequantisation", "none", "features.noise: none goes with training.dequantisation: none"),
         ("evaluation.confidence", 95, "evaluation.confidence: Input should be less than 1, got 95"),
+        (
+            "evaluation.controls",
+            ["gradient_norm"],
+            "evaluation.controls.0: unknown name 'gradient_norm'; did you mean 'gradient_norms'?",
+        ),
+        ("evaluation.reference", "typicallity", "evaluation.reference: unknown name 'typicallity'; did you mean"),
         ("name", "../up", "name: a name has letters, digits, _, . and -, begins with"),
         (
             "name",

@@ -155,6 +155,33 @@ def test_an_untested_pair_is_a_dash():
     assert markdown_rows(text, "mean") == [["0.560", "–", "0.785", "0.660", "–", "0.875"]]
 
 
+SOLVED = pd.DataFrame(
+    [("digits", "photos", 5, "pixels", 0.99, 0.98)],
+    columns=["id_dataset", "ood_dataset", "batch_size", "control", "auroc", "auroc_low"],
+)
+
+
+def test_a_pair_that_a_control_solves_is_marked_and_left_out_of_a_second_mean():
+    """Solved for b = 5 alone, it is among the others of b = 1."""
+    table = paper_tables(make_auroc(seeds=(0, 1), spread=0.01), SOLVED)[0]
+    assert [name for name, _ in table.rows] == ["digits → photos †", "photos → digits", "mean", "mean of the others"]
+    mean, others = (dict(zip(table.columns, cells, strict=True)) for _, cells in table.rows[2:])
+    of_photos = dict(zip(table.columns, table.rows[1][1], strict=True))
+    for b, epoch in table.columns:
+        assert others[b, epoch].mean == pytest.approx((mean if b == 1 else of_photos)[b, epoch].mean)
+    markdown, page, text = (
+        to_markdown([table]),
+        to_html([table], "Tables"),
+        summary_text(make_auroc(), make_immature(), solved=SOLVED),
+    )
+    for form in (markdown, page, text):
+        assert "digits → photos †" in form
+        assert "† solved for some b by a control, which reads no trained model" in form
+    assert page.count('<tr class="mean">') == 1
+    assert "Solved by a control at b=5" in text
+    assert "†" not in to_markdown(paper_tables(make_auroc()))
+
+
 def test_html_is_a_page_of_its_own():
     page = to_html(paper_tables(make_auroc()), "pocket <study>", summary="1 < 2")
     assert page.startswith("<!DOCTYPE html>")
