@@ -23,7 +23,7 @@ PALE: dict[str, Any] = {"color": "0.8", "linewidth": 0.6, "marker": ".", "marker
 LOOP: dict[str, Any] = {"linestyle": ":", "linewidth": 0.7, "marker": "x", "zorder": 3}
 TICKS = (0.01, 0.1, 1, 10, 30, 60, 180, 600, 1800, 3600, 10_800, 36_000, 86_400, 259_200, 864_000)  # seconds
 OVERS = {"all": "all pairs", "unsolved": "pairs that no control solves"}
-MOST_LABELS = 8  # beside a panel
+MOST_LABELS = 5  # beside a panel
 APART = 1 / 16  # of the height of a panel, two names
 
 
