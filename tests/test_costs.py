@@ -15,6 +15,7 @@ from immature_ood.costs import (
     peak_memory,
     read_feature_costs,
     read_score_costs,
+    restart_peak,
     write_feature_costs,
     write_score_costs,
 )
@@ -70,4 +71,13 @@ def test_each_detector_is_charged_for_what_it_needs():
     assert math.isnan(found["likelihood"].loop_seconds)
     assert found["likelihood"].seconds == found["other"].seconds > 0
     assert found["pixels"].seconds == found["pixels"].mebibytes == 0
-    assert peak_memory() > 0
+
+
+def test_the_peak_is_that_since_it_was_restarted():
+    """Less than what was held and given back before, and as much as is held since, whatever came first."""
+    np.ones(64 << 17).sum()  # 64 MiB
+    before = restart_peak()
+    assert peak_memory() - before < 16
+    np.ones(32 << 17).sum()
+    assert 30 < peak_memory() - before < 48
+    assert restart_peak() - before < 16

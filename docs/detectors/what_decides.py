@@ -9,8 +9,8 @@ set differs in the common mode, and the others where it differs in what is left.
 
 prints a row a pair, seed and b: AUROC of the paper's score (one), of the distance to the 5th neighbour (neighbours), of
 Mahalanobis's with shrinkage (mahalanobis), of the square of the common mode alone (common), of Mahalanobis's in all
-other components (rest), and the mode's share of the variance; and, to stderr, the rank correlation over pairs of what the
-two gain on the first with common and rest.
+other components (rest), and the mode's share of the variance. To stderr: over pairs, the rank correlation of what the
+two gain on the first with common and with rest.
 """
 
 import sys

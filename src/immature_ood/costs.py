@@ -1,5 +1,6 @@
 """What detectors cost, as measured where the work is done: files of JSON beside the results. Needs no torch."""
 
+import ctypes
 import math
 import os
 from collections.abc import Iterable, Mapping, Sequence
@@ -17,6 +18,7 @@ __all__ = [
     "peak_memory",
     "read_feature_costs",
     "read_score_costs",
+    "restart_peak",
     "write_feature_costs",
     "write_score_costs",
 ]
@@ -64,12 +66,22 @@ class Stopwatch:
 
 
 def peak_memory() -> float:
-    """The most memory that this process has had so far, MiB; NaN where the system does not say."""
+    """The most memory that this process has had since restart_peak, MiB; NaN where the system does not say."""
     try:
         lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
     except OSError:
         return math.nan
     return next((int(line.split()[1]) / 1024 for line in lines if line.startswith("VmHWM")), math.nan)
+
+
+def restart_peak() -> float:
+    """Gives back what is free, and has peak_memory count anew; returns what is held, MiB, NaN where that cannot be."""
+    try:
+        ctypes.CDLL(None).malloc_trim(0)  # of glibc
+        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # proc(5): resets the peak
+    except (OSError, AttributeError):
+        return math.nan
+    return peak_memory()
 
 
 def write_feature_costs(path: str | os.PathLike[str], model: str, costs: Mapping[str, FeatureCost]) -> None:

@@ -7,7 +7,7 @@ from time import perf_counter
 
 import torch
 
-from immature_ood.costs import FeatureCost, peak_memory
+from immature_ood.costs import FeatureCost, peak_memory, restart_peak
 from immature_ood.density import DensityModel
 from immature_ood.extraction import Split, extract
 from immature_ood.features import LOG_NORMS, PIXELS
@@ -25,11 +25,11 @@ Asked = tuple[tuple[str, ...], FeatureConfig]
 def feature_costs(model: DensityModel, split: Split, asked: Mapping[str, Asked]) -> dict[str, FeatureCost]:
     """By detector, what its features cost of this model; those that ask for the same are measured once.
 
-    split: samples to measure on. asked: by detector, the statistics that it reads, and how they are extracted. Each is
-    extracted apart, what holds the least memory first, since of that of a process only the peak is known.
+    split: samples to measure on. asked: by detector, the statistics that it reads, and how they are extracted, each
+    apart.
     """
     found: dict[str, FeatureCost] = {}
-    for statistics, config in sorted(asked.values(), key=_weight):
+    for statistics, config in asked.values():
         if _key(statistics, config) not in found:
             found[_key(statistics, config)] = _measured(model, split, statistics, config)
     return {name: found[_key(*one)] for name, one in asked.items()}
@@ -37,12 +37,6 @@ def feature_costs(model: DensityModel, split: Split, asked: Mapping[str, Asked])
 
 def _key(statistics: Sequence[str], config: FeatureConfig) -> str:
     return f"{sorted(statistics)} {config}"
-
-
-def _weight(asked: Asked) -> tuple[bool, bool, int]:
-    """In the order of the memory that they take."""
-    statistics, config = asked
-    return LOG_NORMS in statistics, config.layers == "all", len(statistics)
 
 
 def _measured(model: DensityModel, split: Split, statistics: Sequence[str], config: FeatureConfig) -> FeatureCost:
@@ -57,14 +51,21 @@ def _measured(model: DensityModel, split: Split, statistics: Sequence[str], conf
 
     loop = loop_seconds(model, split, config.objective) if LOG_NORMS in statistics else math.nan
     run(together)  # once for what is made but once
-    before = _memory(model)
-    seconds = _marginal(run, together, len(split.stored) // together * together)
-    return FeatureCost(1000 * seconds, max(_memory(model) - before, 0.0), loop)
-
-
-def _memory(model: DensityModel) -> float:
-    """The most that there was so far, MiB, of the device that the model is on."""
     device = next(model.parameters()).device
+    before = _restart(device)
+    seconds = _marginal(run, together, len(split.stored) // together * together)
+    return FeatureCost(1000 * seconds, _peak(device) - before, loop)
+
+
+def _restart(device: torch.device) -> float:
+    """What is held of the device's memory, MiB; the peak is counted from now on."""
+    if device.type != "cuda":
+        return restart_peak()
+    torch.cuda.reset_peak_memory_stats(device)
+    return torch.cuda.memory_allocated(device) / 2**20
+
+
+def _peak(device: torch.device) -> float:
     return torch.cuda.max_memory_allocated(device) / 2**20 if device.type == "cuda" else peak_memory()
 
 
