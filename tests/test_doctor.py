@@ -43,12 +43,14 @@ def test_what_is_wrong_is_said_and_the_status_is_1(tmp_path):
     assert "BAD disk:" in done.stdout
 
 
+@pytest.mark.parametrize(("section", "precision"), [("training", "bf16-coupling"), ("features", "bf16-norms")])
 @pytest.mark.parametrize(("capability", "well"), [("avx512_bf16", True), ("amx_bf16", True), ("avx2", False)])
-def test_bfloat16_on_a_processor_that_emulates_it_is_said(monkeypatch, tmp_path, capability, well):
+def test_bfloat16_on_a_processor_that_emulates_it_is_said(monkeypatch, tmp_path, capability, well, section, precision):
     has = dict.fromkeys(("avx2", "avx512_bf16", "amx_bf16"), False) | {capability: True}
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: has)
-    slow = SMOKE | {"device": "cpu", "training": SMOKE["training"] | {"precision": "bf16-coupling"}}
-    lines = [(fine, line) for fine, line in doctor.diagnose(Study.parse(slow), tmp_path) if "bf16-coupling" in line]
+    slow = SMOKE | {"device": "cpu", section: SMOKE[section] | {"precision": precision}}
+    monkeypatch.setattr(doctor, "_seconds_an_image", lambda *_: (0.0, 0.0))
+    lines = [(fine, line) for fine, line in doctor.diagnose(Study.parse(slow), tmp_path) if precision in line]
     assert [fine for fine, _ in lines] == [well]
     assert well or lines[0][1].endswith("use fp32 here")
     assert not any("bf16" in line for _, line in doctor.diagnose(Study.parse(SMOKE), tmp_path))

@@ -4,11 +4,13 @@ import numpy as np
 import pytest
 import test_training
 import torch
+from test_bfloat16 import ERROR_OF_FEW
 from test_extraction import extract
 
 from immature_ood import runtime, training
 from immature_ood.checkpoints import load_model
 from immature_ood.gradients import layer_norms
+from immature_ood.gradients.products import has_bfloat16
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="torch sees no GPU")
 
@@ -52,6 +54,18 @@ def test_features_are_those_of_the_cpu(tmp_path, cuda, chunk):
     for on_gpu, on_cpu in zip(found, expected, strict=True):
         np.testing.assert_allclose(on_gpu.log_norms, on_cpu.log_norms, atol=1e-2)
         np.testing.assert_allclose(on_gpu.log_prob, on_cpu.log_prob, rtol=1e-5)
+
+
+def test_norms_in_bfloat16_are_near_those_in_float32(tmp_path, cuda):
+    if not has_bfloat16(cuda):
+        pytest.skip("this GPU multiplies no bfloat16")
+    trained(tmp_path, cuda, 2)
+    model, pixels = load_model(tmp_path / "2/weights.safetensors")[0].to(cuda), test_training.pixels(60)
+    expected = extract(model, pixels, "digits", "test", [1, 5])
+    found = extract(model, pixels, "digits", "test", [1, 5], config={"precision": "bf16-norms"})
+    for one, other in zip(found, expected, strict=True):
+        np.testing.assert_allclose(one.log_norms, other.log_norms, atol=ERROR_OF_FEW)
+        assert np.array_equal(one.log_prob, other.log_prob)
 
 
 def test_norms_are_exact_in_float64(tmp_path, cuda):

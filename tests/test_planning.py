@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from immature_ood.planning import faults, faults_here, faults_of_threads, plan, results_folders
+from immature_ood import planning
+from immature_ood.planning import faults, faults_here, faults_of_processor, faults_of_threads, plan, results_folders
 from immature_ood.shares import with_shares
 from immature_ood.study import Study, StudyError
 
@@ -217,3 +218,36 @@ def test_fewer_cores_than_threads_are_said():
     study = Study.parse(SMOKE | {"threads": 2})
     assert faults_of_threads(study, 2) == faults_of_threads(study, 8) == []
     assert faults_of_threads(study, 1) == ["threads: 2, but the cores to run on are 1; give --cores 2 or more"]
+
+
+X86, ARM = "flags\t\t: fpu avx2 {}\n", "Features\t: fp asimd {}\n"
+
+
+@pytest.mark.parametrize(
+    ("device", "gpu", "processor", "fits"),
+    [
+        ("cpu", False, X86.format("avx512_bf16"), True),
+        ("cpu", False, X86.format("amx_bf16"), True),
+        ("cpu", False, ARM.format("bf16"), True),
+        ("cpu", False, X86.format("avx512f"), False),
+        ("cpu", True, X86.format("avx512f"), False),
+        ("auto", False, ARM.format("crc32"), False),
+        ("auto", True, X86.format("avx512f"), True),  # the job asks the GPU
+        ("cuda", False, X86.format("avx512f"), True),
+        ("cpu", False, None, True),  # nothing is known
+    ],
+)
+def test_norms_in_bfloat16_are_refused_on_a_processor_without(monkeypatch, tmp_path, device, gpu, processor, fits):
+    monkeypatch.setattr(planning, "CPU_INFO", tmp_path / "cpuinfo")
+    monkeypatch.setattr(planning, "GPUS", [tmp_path / "nvidiactl"])
+    if processor is not None:
+        (tmp_path / "cpuinfo").write_text(processor)
+    if gpu:
+        (tmp_path / "nvidiactl").touch()
+    study = Study.parse(SMOKE | {"device": device, "features": SMOKE["features"] | {"precision": "bf16-norms"}})
+    said = (
+        "features.precision: bf16-norms, but this processor has no instructions for bfloat16 (such as avx512_bf16), "
+        "and would be slower by it; take fp32"
+    )
+    assert faults_of_processor(study) == ([] if fits else [said])
+    assert faults_of_processor(Study.parse(SMOKE | {"device": device})) == []

@@ -23,6 +23,7 @@ from immature_ood.datasets import Source, uses_training_set
 from immature_ood.density import DensityModel
 from immature_ood.downloads import Download
 from immature_ood.gradients import layer_norms
+from immature_ood.gradients.products import has_bfloat16
 from immature_ood.models import make_model
 from immature_ood.planning import faults_of_threads, plan
 from immature_ood.study import Study, StudyError
@@ -86,7 +87,13 @@ def _seconds_an_image(model: DensityModel, study: Study, device: torch.device) -
     step = _timed(lambda: trained(model, x, noise).value.mean().backward(), device)
     norms = _timed(
         lambda: layer_norms(
-            model, x, features.batch_sizes, objective=features.objective, noise=noise, layers=study.layers
+            model,
+            x,
+            features.batch_sizes,
+            objective=features.objective,
+            noise=noise,
+            layers=study.layers,
+            precision=features.precision if has_bfloat16(device) else "fp32",
         ),
         device,
     )
@@ -117,8 +124,8 @@ def diagnose(study: Study, results: Path) -> Iterator[tuple[bool, str]]:
     except runtime.DeviceError as error:
         device = torch.device("cpu")
         yield False, str(error)
-    if study.training.precision == "bf16-coupling" and device.type == "cpu":
-        yield _bfloat16()
+    asked = (study.training.precision, study.features.precision)
+    yield from (_bfloat16(precision, device) for precision in asked if precision.startswith("bf16"))
     tools = {"conda": "--use-conda", "sbatch": "--profile slurm"}
     found = ", ".join(
         f"{tool} ({'found' if shutil.which(tool) else 'not here'}, for {use})" for tool, use in tools.items()
@@ -139,11 +146,12 @@ def _python() -> tuple[bool, str]:
     return sys.version_info >= (3, 11), f"Python {sys.version.split()[0]} (3.11 or newer is needed)"
 
 
-def _bfloat16() -> tuple[bool, str]:
-    """Whether the processor multiplies bfloat16; one that emulates it was 8 to 15 times slower than in float32."""
-    if any(has for name, has in torch.cpu.get_capabilities().items() if name.endswith("bf16")):
-        return True, "precision: bf16-coupling, for which this processor has instructions"
-    return False, "precision: bf16-coupling, which this processor emulates, many times slower than fp32: use fp32 here"
+def _bfloat16(precision: str, device: torch.device) -> tuple[bool, str]:
+    """Whether the device multiplies bfloat16; one that emulated it trained 8 to 15 times slower than in fp32."""
+    what = "GPU" if device.type == "cuda" else "processor"
+    if has_bfloat16(device):
+        return True, f"precision: {precision}, for which this {what} has instructions"
+    return False, f"precision: {precision}, which this {what} emulates, many times slower than fp32: use fp32 here"
 
 
 def _packages() -> tuple[bool, str]:

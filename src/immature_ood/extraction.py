@@ -97,7 +97,7 @@ def _work(model: DensityModel, config: FeatureConfig, statistics: Sequence[str],
     """What is done with samples: norms are taken if they are asked for."""
     if LOG_NORMS not in statistics:
         return Forward(model, config.objective)
-    return make_engine(model, engine, config.objective, config.layers or "all")
+    return make_engine(model, engine, config.objective, config.layers or "all", config.precision)
 
 
 @dataclass(frozen=True)

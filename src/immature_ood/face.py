@@ -85,17 +85,19 @@ def extract(
     objective: str = "log_prob",
     noise: str = "fixed",
     layers: str = "all",
+    precision: str = "fp32",
     statistics: Sequence[str] = (LOG_NORMS,),
     units: Sequence[int] | None = None,
     name: str = "images",
 ) -> dict[int, Features]:
     """The features of images (N, C, H, W) uint8 by batch size b: what detectors are fitted on, and score.
 
-    objective, noise, layers: as in the section `features` of a study. statistics: what detectors read (see Features);
-    log_prob is among them if the model knows it. units: N numbers, alike for images that belong together; by default
-    each is on its own. name: of the data set, from which the noise of dequantisation follows too.
+    objective, noise, layers, precision: as in the section `features` of a study. statistics: what detectors read (see
+    Features); log_prob is among them if the model knows it. units: N numbers, alike for images that belong together; by
+    default each is on its own. name: of the data set, from which the noise of dequantisation follows too.
     """
     asked = {"batch_sizes": [*batch_sizes], "objective": objective, "noise": noise, "layers": layers}
+    asked |= {"precision": precision}
     images, options = _checked(images, model.shape), _section(FeatureConfig, asked)
     if len(images) < max(options.batch_sizes):
         raise ValueError(f"{len(images)} images make no group of {max(options.batch_sizes)}; give more, or a smaller b")

@@ -13,7 +13,10 @@ from immature_ood.shares import with_shares
 from immature_ood.storage import StorageError, check_writable
 from immature_ood.study import Study, StudyError
 
-__all__ = ["faults", "faults_here", "faults_of_threads", "plan", "results_folders"]
+__all__ = ["faults", "faults_here", "faults_of_processor", "faults_of_threads", "plan", "results_folders"]
+
+CPU_INFO = Path("/proc/cpuinfo")
+GPUS = [Path(place) for place in ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg")]  # of NVIDIA, AMD, and Windows' Linux
 
 
 def plan(config: Mapping[str, Any], files: Iterable[str | Path] = (), *, here: bool = True) -> Study:
@@ -60,6 +63,23 @@ def faults_of_threads(study: Study, cores: int) -> list[str]:
     if study.threads <= cores:
         return []
     return [f"threads: {study.threads}, but the cores to run on are {cores}; give --cores {study.threads} or more"]
+
+
+def faults_of_processor(study: Study) -> list[str]:
+    """A line if norms are to be taken in bfloat16, and jobs that run here would have to emulate it.
+
+    Where there is a GPU, or nothing is known of the processor, there is none: the job looks itself.
+    """
+    of_gpu = study.device == "cuda" or (study.device == "auto" and any(place.exists() for place in GPUS))
+    if study.features.precision == "fp32" or of_gpu or not CPU_INFO.exists():
+        return []
+    flags = CPU_INFO.read_text(encoding="utf-8", errors="replace").split()
+    if any(flag.endswith("bf16") for flag in flags):
+        return []
+    return [
+        f"features.precision: {study.features.precision}, but this processor has no instructions for bfloat16 (such as "
+        "avx512_bf16), and would be slower by it; take fp32"
+    ]
 
 
 def results_folders(study: Study) -> list[str]:

@@ -140,6 +140,8 @@ class FeatureConfig(Config):
     """So many images are worked on at once: it changes memory, not results; by default as many as suit."""
     tf32: bool = False
     """On a GPU products are rounded to TF32, which is faster, and not what the scores were checked with."""
+    precision: Literal["fp32", "bf16-norms"] = "fp32"
+    """All is float32, or the factors of the norms of weights are bfloat16, where there are instructions for it."""
     objective: str = "log_prob"
     """Gradients are of log_prob, of sum_z (the final latent summed, as in the released code), or a model's own."""
     layers: Literal["all", "without_weights"] | None = None

@@ -21,7 +21,12 @@ from snakemake.logging import logger
 
 from immature_ood.config import POOLED, Place
 from immature_ood import registry, validity
-from immature_ood.planning import faults_of_threads, plan, results_folders
+from immature_ood.planning import (
+    faults_of_processor,
+    faults_of_threads,
+    plan,
+    results_folders,
+)
 from immature_ood.provenance import source_hashes
 from immature_ood.storage import read_json
 from immature_ood.study import StudyError, retired
@@ -302,8 +307,13 @@ onstart:
         )
     validity.remember(RESULTS)
     validity.remember(SHARED, anew=False)
-    if workflow.local_exec and (found := faults_of_threads(study, workflow.cores)):
-        raise WorkflowError(*found)
+    if workflow.local_exec:
+        found = [
+            *faults_of_threads(study, workflow.cores),
+            *faults_of_processor(study),
+        ]
+        if found:
+            raise WorkflowError("\n".join(found))
 
 
 def settings(rule, left_out=(), **wildcards):

@@ -8,20 +8,22 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from immature_ood.density import DensityModel
 from immature_ood.gradients.closed_form import ClosedForm, Uncovered
-from immature_ood.gradients.engine import Engine
+from immature_ood.gradients.engine import BF16_NORMS, FP32, PRECISIONS, Engine
 from immature_ood.gradients.generic import Generic
 from immature_ood.gradients.independence import check_independence
+from immature_ood.gradients.products import has_bfloat16
 from immature_ood.registry import did_you_mean
 
 __all__ = ["ENGINES", "LayerNorms", "layer_norms", "make_engine"]
 
 
 LOG = logging.getLogger(__name__)
-ENGINES: dict[str, Callable[[DensityModel, str, str], Engine]] = {"closed-form": ClosedForm, "generic": Generic}
+ENGINES: dict[str, Callable[[DensityModel, str, str, str], Engine]] = {"closed-form": ClosedForm, "generic": Generic}
 
 
 @dataclass(frozen=True)
@@ -37,26 +39,45 @@ class LayerNorms:
 
 
 def make_engine(
-    model: DensityModel, name: str | None = None, objective: str = "log_prob", layers: str = "all"
+    model: DensityModel,
+    name: str | None = None,
+    objective: str = "log_prob",
+    layers: str = "all",
+    precision: str = FP32,
 ) -> Engine:
     """The engine of that name, by default the fastest that covers all layers, for the model's weights as they are now.
 
     "closed-form" is fast and small, for models whose layers all have a closed form; "generic" takes any model. Where it
     is taken because the other does not cover the model, a warning is logged that says why.
     objective: of DensityModel.objectives. layers: whose norms are taken (see is_chosen); "without_weights" costs the
-    closed forms little more than one forward and one backward of the activations. Raises ValueError if there is no such
-    engine, objective or layer, the engine does not cover the model, or the model does not treat samples one by one.
+    closed forms little more than one forward and one backward of the activations. precision: "bf16-norms" rounds to
+    bfloat16 what the closed forms multiply for norms of weights; the passes stay as they are, and so does the generic
+    engine where it is taken by default. Raises ValueError if there is no such engine, objective, layer or precision, if
+    the device has no instructions for it, the engine does not cover the model, or the model does not treat samples one
+    by one.
     """
     if name is not None and name not in ENGINES:
         raise ValueError(f"no {name!r} among the engines{did_you_mean(name, [*ENGINES])}")
+    _check_precision(precision, next(model.parameters()).device)
     check_independence(model, model.objective(objective))
     if name is not None:
-        return ENGINES[name](model, objective, layers)
+        return ENGINES[name](model, objective, layers, precision)
     try:
-        return ClosedForm(model, objective, layers)
+        return ClosedForm(model, objective, layers, precision)
     except Uncovered as reason:
         LOG.warning("%s takes the generic engine, which is slower: %s", type(model).__name__, reason.why)
         return Generic(model, objective, layers)
+
+
+def _check_precision(precision: str, device: torch.device) -> None:
+    """Raises ValueError if there is no such precision, or the device would have to emulate it."""
+    if precision not in PRECISIONS:
+        raise ValueError(f"no {precision!r} among the precisions{did_you_mean(precision, [*PRECISIONS])}")
+    if precision == BF16_NORMS and not has_bfloat16(device):
+        raise ValueError(
+            f"precision: {BF16_NORMS}, but this {'GPU' if device.type == 'cuda' else 'processor'} has no instructions "
+            f"for bfloat16, and would be slower by it; take {FP32}"
+        )
 
 
 def layer_norms(
@@ -67,17 +88,18 @@ def layer_norms(
     objective: str = "log_prob",
     noise: Tensor | None = None,
     layers: str = "all",
+    precision: str = FP32,
 ) -> dict[int, LayerNorms]:
     """Squared gradient norms of every layer for groups of b consecutive samples, for all b in one pass.
 
     x: (N, ...), images dequantised, all in memory at once; N a multiple of every b. Layers in the order of
-    `model.layers()`. engine, objective, layers: see make_engine. noise: the model's own, (N, *noise_shape), if it needs
-    any. Raises ValueError if some b does not divide N.
+    `model.layers()`. engine, objective, layers, precision: see make_engine. noise: the model's own, (N, *noise_shape),
+    if it needs any. Raises ValueError if some b does not divide N.
     """
     for b in batch_sizes:
         if len(x) % b:
             raise ValueError(f"{len(x)} images do not make groups of {b}")
-    measured = make_engine(model, engine, objective, layers)(x, batch_sizes, noise)
+    measured = make_engine(model, engine, objective, layers, precision)(x, batch_sizes, noise)
     statistics = measured.evaluated.statistics
     return {
         b: LayerNorms(measured.squared[b], {name: each.unflatten(0, (-1, b)) for name, each in statistics.items()})

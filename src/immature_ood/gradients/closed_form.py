@@ -20,11 +20,11 @@ import torch
 from torch import Tensor, nn
 
 from immature_ood.density import DensityModel, Evaluated
-from immature_ood.gradients.engine import Measured, chosen_layers
+from immature_ood.gradients.engine import BF16_NORMS, FP32, Measured, chosen_layers
 from immature_ood.gradients.forms import FORMS, Form, Seen
 from immature_ood.gradients.in_place import overwrite
 from immature_ood.gradients.independence import alike, trial
-from immature_ood.gradients.norms import Gradient, added, squared_norms
+from immature_ood.gradients.norms import Gradient, added, in_bfloat16, squared_norms
 from immature_ood.layers import is_chosen
 
 __all__ = ["ClosedForm", "Uncovered", "uncovered"]
@@ -89,14 +89,20 @@ def watched(model: nn.Module, layers: str) -> dict[str, Watched]:
 class ClosedForm:
     """An Engine for a model's weights as they are now: it works on a frozen copy.
 
+    precision: of PRECISIONS, of the products that norms of weights are made of, also where the device has no
+    instructions for it: the same numbers are then had from float32.
+
     Raises Uncovered if the model has a layer without a closed form, or, when it is made or called, uses one in a way
     that the closed form does not see.
     """
 
     gradient_bytes = 0  # held of each image: none of all layers at once
 
-    def __init__(self, model: DensityModel, objective: str = "log_prob", layers: str = "all") -> None:
+    def __init__(
+        self, model: DensityModel, objective: str = "log_prob", layers: str = "all", precision: str = FP32
+    ) -> None:
         self._objective = model.objective(objective)
+        self._precision = precision
         if without := uncovered(model, layers):
             raise Uncovered(f"no closed form covers {', '.join(without)}")
         self.layers = tuple(chosen_layers(model, layers))
@@ -153,7 +159,7 @@ class ClosedForm:
         return Measured(run.squared, Evaluated(value.detach(), statistics))
 
     def _new_pass(self, x: Tensor, batch_sizes: Sequence[int]) -> "_Pass":
-        return _Pass(self.layers, self._watched, x, batch_sizes, self._objective.log_det)
+        return _Pass(self.layers, self._watched, x, batch_sizes, self._objective.log_det, self._precision)
 
     def _watch(self, name: str, module: nn.Module, form: Form) -> None:
         """Tells the current pass of the module's input and output, or of the child's input that counts as output."""
@@ -209,6 +215,7 @@ class _Pass:
         x: Tensor,
         batch_sizes: Sequence[int],
         log_det: float,
+        precision: str,
     ) -> None:
         self.squared = {b: x.new_zeros(len(x) // b, len(layers)) for b in batch_sizes}
         self.sources: list[Tensor] = []
@@ -216,6 +223,7 @@ class _Pass:
         self._columns = {name: column for column, name in enumerate(layers)}
         self._images = len(x)
         self._log_det = log_det
+        self._in_bfloat16 = precision == BF16_NORMS
         self._entered: dict[str, tuple[Tensor, int]] = {}
         self._uses: Counter[str] = Counter()
         self._activations: dict[tuple[str, int], tuple[Tensor, int, Tensor]] = {}
@@ -292,5 +300,6 @@ class _Pass:
         return [(start, min(start + step, self._images)) for start in range(0, self._images, step)]
 
     def _keep(self, layer: str, gradient: Gradient, start: int, stop: int) -> None:
+        gradient = in_bfloat16(gradient) if self._in_bfloat16 else gradient
         for b, norms in squared_norms(gradient, [*self.squared]).items():
             self.squared[b][start // b : stop // b, self._columns[layer]] = norms

@@ -10,7 +10,10 @@ from torch import Tensor, nn
 from immature_ood.density import DensityModel, Evaluated
 from immature_ood.layers import is_chosen
 
-__all__ = ["Engine", "Forward", "Measured", "chosen_layers"]
+__all__ = ["BF16_NORMS", "FP32", "PRECISIONS", "Engine", "Forward", "Measured", "chosen_layers"]
+
+FP32, BF16_NORMS = "fp32", "bf16-norms"  # what norms of weights are products of: all as it is, or rounded to bfloat16
+PRECISIONS = (FP32, BF16_NORMS)
 
 
 @dataclass(frozen=True)

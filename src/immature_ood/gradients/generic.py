@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.func import functional_call, grad, vmap
 
 from immature_ood.density import DensityModel, Evaluated
-from immature_ood.gradients.engine import Measured, chosen_layers
+from immature_ood.gradients.engine import FP32, Measured, chosen_layers
 from immature_ood.gradients.norms import group_norms
 
 __all__ = ["Generic"]
@@ -18,7 +18,11 @@ class Generic:
     are used several times.
     """
 
-    def __init__(self, model: DensityModel, objective: str = "log_prob", layers: str = "all") -> None:
+    def __init__(
+        self, model: DensityModel, objective: str = "log_prob", layers: str = "all", precision: str = FP32
+    ) -> None:
+        if precision != FP32:
+            raise ValueError(f"precision: {precision} is of the closed forms' products; the generic engine forms none")
         self._model = _Evaluation(model, objective)
         self._parameters = chosen_layers(model, layers)
 

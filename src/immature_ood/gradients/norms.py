@@ -14,7 +14,7 @@ from torch import Tensor
 
 from immature_ood.gradients.products import one_by_one, product, products
 
-__all__ = ["Gradient", "Outer", "Rows", "added", "group_norms", "squared_norms"]
+__all__ = ["Gradient", "Outer", "Rows", "added", "group_norms", "in_bfloat16", "squared_norms"]
 
 STRIPES = 2  # a symmetric Gram matrix is cut into
 GRAM_PENALTY = 1.2  # its products are smaller, and what is made of them is read more often
@@ -70,6 +70,17 @@ def added(gradients: Sequence[Gradient]) -> Gradient:
 def _side_by_side(uses: Sequence[Gradient], *fields: str) -> Iterator[Tensor]:
     """Each field (N, P, ...) of all uses, as one (N, uses·P, ...)."""
     return (torch.cat([getattr(use, field) for use in uses], dim=1) for field in fields)
+
+
+def in_bfloat16(gradient: Gradient) -> Gradient:
+    """A sum of outer products with its factors rounded to bfloat16, the scale taken in; anything else as it is.
+
+    Its squared norms are then those of products in bfloat16 (see products); zeros stay zero.
+    """
+    if not isinstance(gradient, Outer):
+        return gradient
+    columns = gradient.columns if gradient.scale is None else gradient.columns * gradient.scale
+    return Outer(gradient.rows.bfloat16(), columns.bfloat16(), None, gradient.blocks)
 
 
 def squared_norms(gradient: Gradient, batch_sizes: Sequence[int]) -> dict[int, Tensor]:
