@@ -37,6 +37,12 @@ def without_weights_both(model: Glow) -> Norms:
     return lambda x, b: engine(x, [1, 5]).squared[b]
 
 
+def bf16_norms(model: Glow) -> Norms:
+    """This project's engine, the products of norms of weights in bfloat16."""
+    engine = ClosedForm(model, precision="bf16-norms")
+    return lambda x, b: engine(x, [b]).squared[b]
+
+
 def vmap(model: Glow) -> Norms:
     """torch.func.vmap(grad) of the folded Glow, the whole batch at once."""
     engine = Generic(model)
@@ -113,6 +119,7 @@ METHODS = {
     "own, b = 1 and 5": own_both,
     "own, without weights": without_weights,
     "own, without weights, b = 1 and 5": without_weights_both,
+    "own, bf16-norms": bf16_norms,
     "vmap": vmap,
     "loop": loop,
     "opacus": opacus,

@@ -12,8 +12,11 @@ import subprocess
 import sys
 import time
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -23,6 +26,7 @@ import torch
 from torch import Tensor
 
 from immature_ood import runtime
+from immature_ood.gradients.products import has_bfloat16
 from immature_ood.layers import is_chosen
 from immature_ood.models._glow import Glow
 from immature_ood.models.glow import Config as GlowConfig
@@ -59,12 +63,14 @@ PARTS = ("own: forward", "own: forward and activation backward")
 BASE = {"batch": 32, "steps": 4, "hidden channels": 64, "side": 16}
 SCALES = {"batch": [8, 32, 128], "steps": [1, 4, 16], "hidden channels": [16, 64, 256], "side": [8, 16, 32]}
 KEYS = ["config", "method"]
+PEERS = ("opacus", "backpack", "normflows")  # methods, and the modules that they need
 MARKER = "<!-- results: written by make bench -->"
 GROUPS = {
     "own": (1, 5),
     "own, b = 1 and 5": (5,),
     "own, without weights": (1, 5),
     "own, without weights, b = 1 and 5": (5,),
+    "own, bf16-norms": (1, 5),
     "vmap": (1, 5),
     "loop": (1, 5),
     "opacus": (1, 5),
@@ -122,6 +128,17 @@ def peak_flops() -> float:
     x, y = torch.randn(1024, 1024), torch.randn(1024, 1024)
     times = interleaved({"product": lambda: torch.ops.mkldnn._linear_pointwise(x, y, None, "none", [], "")}, 10)
     return 2 * 1024**3 / times["product"].min()
+
+
+def possible(methods: Iterable[str]) -> list[str]:
+    """Those of the methods that can be measured here; says which cannot, and why."""
+    why = {peer: "is not installed" for peer in PEERS if find_spec(peer) is None}
+    if not has_bfloat16(torch.device("cpu")):
+        why["own, bf16-norms"] = "needs a processor that multiplies bfloat16"
+    methods = [*methods]
+    for method in why.keys() & methods:
+        print(f"left out: {method}, which {why[method]}; its rows stay as they are", flush=True)
+    return [method for method in methods if method not in why]
 
 
 def norm_rows(name: str, rounds: int, methods: Sequence[str]) -> list[dict[str, object]]:
@@ -221,33 +238,38 @@ def write_readme(of_norms: pd.DataFrame, of_training: pd.DataFrame, described: d
     spread = [f"{low:.3g}–{high:.3g}" for low, high in zip(of_norms["ratio_low"], of_norms["ratio_high"], strict=True)]
     of_norms = of_norms.assign(quartiles=spread).drop(columns=["ratio_low", "ratio_high"])
     tables = "\n\n".join(
-        table.drop(columns=["date", "commit"]).to_markdown(index=False, floatfmt=".3g", missingval="")
+        table.drop(columns="commit").to_markdown(index=False, floatfmt=".3g", missingval="")
         for table in (of_norms, of_training)
     )
-    readme.write_text(f"{text}{MARKER}\n\nMeasured: {where}.\n\n{tables}\n\n![how cost grows](results/scaling.png)\n")
+    readme.write_text(
+        f"{text}{MARKER}\n\nMeasured last: {where}.\n\n{tables}\n\n![how cost grows](results/scaling.png)\n"
+    )
 
 
 def merged(path: Path, rows: list[dict[str, object]], described: dict[str, object]) -> pd.DataFrame:
-    """The table at path, its rows of the same configurations and methods replaced by these."""
+    """The table at path, its rows of the same configurations and methods replaced by these; the others stay."""
     new = pd.DataFrame(rows).assign(date=described["date"], commit=described["commit"])
     if path.exists():
         old = pd.read_csv(path)
         again = pd.MultiIndex.from_frame(old[KEYS]).isin(pd.MultiIndex.from_frame(new[KEYS]))
         new = pd.concat([old[~again], new], ignore_index=True)
-        new = new.sort_values("config", key=lambda of: of.map([*of.unique()].index), kind="stable")
+    new = new.sort_values(KEYS, key=in_order, kind="stable")
     new.to_csv(path, index=False, float_format="%.4g")
     return new
+
+
+def in_order(names: pd.Series) -> pd.Series:
+    """The places of configurations or methods in the tables; of methods of training all but the first are left alone."""
+    known = [*CONFIGS, "forward+backward", *PARTS, *GROUPS]
+    return names.map(lambda name: known.index(name) if name in known else len(known))
 
 
 def training_rows(name: str, rounds: int, *, keep_memory: bool) -> list[dict[str, object]]:
     """One row a method."""
     config = CONFIGS[name]
     x = images_of(config, config.train_images)
-    steps = {
-        method: make_step(model_of(config), config.glow)
-        for method, make_step in training.METHODS.items()
-        if keep_memory or method in ("own", "public Glow")
-    }
+    chosen = possible(training.METHODS) if keep_memory else ("own", "public Glow")
+    steps = {method: training.METHODS[method](model_of(config), config.glow) for method in chosen}
     seconds = interleaved({method: lambda step=step: step(x) for method, step in steps.items()}, rounds)
     flops, peak = 3 * forward_flops(config), peak_flops()
     rows = []
@@ -304,8 +326,18 @@ def machine() -> dict[str, object]:
         "cpu": model.split(": ")[1],
         "threads": 1,
         "system": f"{platform.system()} {platform.machine()}",
-        **versions("torch", "opacus", "backpack-for-pytorch", "normflows"),
+        **versions("torch"),
+        **of_peers(),
     }
+
+
+def of_peers() -> dict[str, str]:
+    """The versions of the peers that are installed."""
+    found = {}
+    for package in ("opacus", "backpack-for-pytorch", "normflows"):
+        with suppress(PackageNotFoundError):
+            found[package] = version(package)
+    return found
 
 
 def default_malloc_rows(name: str, rounds: int) -> list[dict[str, object]]:
@@ -339,7 +371,7 @@ def main() -> None:
         if not options.methods:
             rows = training_rows(name, options.rounds, keep_memory=True) + default_malloc_rows(name, options.rounds)
             merged(results / "training.csv", rows, described)
-        rows = norm_rows(name, options.rounds, options.methods or [*GROUPS])
+        rows = norm_rows(name, options.rounds, possible(options.methods or GROUPS))
         of_norms = merged(results / "gradients.csv", rows, described)
     if "small" in options.configs and not options.methods:
         scaling = pd.DataFrame(scaling_rows(options.rounds))
