@@ -162,7 +162,7 @@ def norm_rows(name: str, rounds: int, methods: Sequence[str]) -> list[dict[str, 
         row = {
             "config": name,
             "batch": len(x),
-            "group": b or None,
+            "group": int(b) if b else None,
             "device": "cpu",
             "method": method,
             "ratio_to_forward_backward": np.median(ratios),
@@ -259,7 +259,7 @@ def merged(path: Path, rows: list[dict[str, object]], described: dict[str, objec
 
 
 def in_order(names: pd.Series) -> pd.Series:
-    """The places of configurations or methods in the tables; of methods of training all but the first are left alone."""
+    """The places of configurations or methods in the tables; what is in no list comes last, in the order it has."""
     known = [*CONFIGS, "forward+backward", *PARTS, *GROUPS]
     return names.map(lambda name: known.index(name) if name in known else len(known))
 
