@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from scipy.spatial.distance import cdist, mahalanobis
+from scipy.stats import norm
 from sklearn.covariance import LedoitWolf
 from sklearn.decomposition import PCA
 from test_detectors import fitted_to, having, make_features
@@ -13,6 +14,7 @@ from test_detectors import fitted_to, having, make_features
 from immature_ood import registry
 from immature_ood.config import Kept, Place
 from immature_ood.detectors._pixels import statistics
+from immature_ood.detectors.spectrum_slope import slopes
 
 CONTROLS = [
     name for name in registry.names("detectors") if getattr(registry.config_class("detectors", name), "control", False)
@@ -26,7 +28,9 @@ def pictures(groups, b=1, channels=3, seed=0):
 
 
 def test_the_controls_are_those_that_read_pixels_alone():
-    assert CONTROLS == ["image_statistics", "pixels_knn", "pixels_mahalanobis"]
+    needs = {name: registry.parse("detectors", {"detector": name}).needs() for name in registry.names("detectors")}
+    assert [name for name, needed in needs.items() if needed == ("pixels",)] == CONTROLS
+    assert {"image_statistics", "pixels_knn", "pixels_mahalanobis", "spectrum_slope"} <= {*CONTROLS}
 
 
 @pytest.mark.parametrize(("channels", "numbers"), [(1, 8), (3, 13)])
@@ -68,6 +72,60 @@ def test_pixels_are_brought_to_their_principal_components():
     first, second = (pca.transform(one.of("pixels").reshape(len(one.units), -1).astype(float)) for one in (fit, test))
     nearest = np.sort(cdist(second, first), axis=1)[:, 1] * np.sqrt(40 / 39)  # it divides by N − 1
     np.testing.assert_allclose(fitted_to("pixels_knn", fit, components=4, neighbours=2).score(test), nearest)
+
+
+def slope_by_definition(channel):
+    """Of (H, W): a discrete Fourier transform as a sum over pixels, a loop over frequencies, a line by polyfit."""
+    height, width = channel.shape
+    rings = {}
+    for u, v in np.ndindex(height, width):
+        signed = [(k + side // 2) % side - side // 2 for k, side in ((u, height), (v, width))]
+        waves = np.add.outer(u * np.arange(height) / height, v * np.arange(width) / width)
+        power = abs((channel * np.exp(-2j * np.pi * waves)).sum()) ** 2 / channel.size
+        radius = min(height, width) * np.sqrt((signed[0] / height) ** 2 + (signed[1] / width) ** 2)
+        rings.setdefault(round(radius), []).append(power)
+    used = np.arange(1, min(height, width) // 2 + 1)
+    return np.polyfit(np.log(used), [np.log(np.mean(rings[r]) + 1 / 12) for r in used], 1)[0]
+
+
+@pytest.mark.parametrize("shape", [(1, 4, 4), (3, 6, 6), (1, 7, 7), (2, 5, 9), (3, 12, 4), (1, 28, 28)])
+def test_the_slope_is_that_of_a_line_through_the_rings(shape):
+    images = np.random.default_rng(0).integers(0, 256, (3, *shape), dtype=np.uint8)
+    expected = [np.mean([slope_by_definition(channel) for channel in image]) for image in images.astype(np.float64)]
+    np.testing.assert_allclose(slopes(images), expected, rtol=1e-9)
+
+
+@pytest.mark.parametrize("exponent", [0, 1, 2, 3])
+def test_the_slope_of_noise_whose_power_falls_as_a_power_of_frequency(exponent):
+    frequency = np.hypot(np.fft.fftfreq(32)[:, None], np.fft.fftfreq(32))
+    frequency[0, 0] = np.inf
+    white = np.random.default_rng(0).normal(size=(200, 1, 32, 32))
+    noise = np.fft.ifft2(np.fft.fft2(white) * frequency ** (-exponent / 2)).real
+    images = np.clip(128 + 30 * noise / noise.std(), 0, 255).astype(np.uint8)
+    assert slopes(images).mean() == pytest.approx(-exponent, abs=0.15)  # clipped and rounded; a ring has a width
+
+
+def test_an_image_of_one_colour_has_the_slope_of_rounding():
+    np.testing.assert_allclose(slopes(np.full((1, 3, 8, 8), 77, dtype=np.uint8)), 0, atol=1e-9)
+
+
+@pytest.mark.parametrize("b", [1, 5])
+def test_the_slope_is_scored_by_how_many_deviations_it_is_off(b):
+    fit, test = pictures(40, b), pictures(7, b, seed=1)
+    known, found = (
+        [np.mean([slope_by_definition(channel) for image in group for channel in image]) for group in one.of("pixels")]
+        for one in (fit, test)
+    )
+    expected = np.sqrt(
+        -2 * (norm.logpdf(found, np.mean(known), np.std(known)) + np.log(np.std(known) * np.sqrt(2 * np.pi)))
+    )
+    np.testing.assert_allclose(fitted_to("spectrum_slope", fit).score(test), expected, rtol=1e-6)
+
+
+def test_images_without_two_frequencies_are_refused():
+    small = having(make_features(9), pixels=np.zeros((9, 1, 1, 3, 8), dtype=np.uint8))
+    with pytest.raises(ValueError, match="images of 3×8 pixels have no two frequencies"):
+        fitted_to("spectrum_slope", small)
 
 
 @pytest.mark.parametrize("name", CONTROLS)
