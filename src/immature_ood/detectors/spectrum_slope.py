@@ -11,9 +11,7 @@ from immature_ood.features import Features
 
 __all__ = ["Config", "SpectrumSlope", "fit", "slopes"]
 
-ROUNDING = (
-    1 / 12
-)  # squared grey levels: what rounding to 8 bits adds to the power at each frequency; without it log 0 is taken
+ROUNDING = 1 / 12  # squared grey levels: what rounding to 8 bits adds to the power, which may be 0, at each frequency
 
 
 class Config(PixelsConfig):
