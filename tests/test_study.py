@@ -397,6 +397,22 @@ def test_a_part_of_a_detector_is_checked_by_its_key(part, line):
     assert faults(config)[0] == f"detectors.both.parts.x{line}"
 
 
+def test_what_is_made_of_controls_alone_is_a_control():
+    def both(*names):
+        return {"detector": "combined", "parts": {name: {"detector": name} for name in names}}
+
+    named = {
+        "image_statistics": None,
+        "mixed": both("image_statistics", "typicality"),
+        "numbers": both("image_statistics", "pixels_knn"),
+        "untrained": None,
+    }
+    study = Study.parse(changed("detectors", named))
+    assert study.controls == ["image_statistics", "numbers"]
+    chosen = changed("detectors", named) | {"evaluation": {"controls": ["mixed"]}}
+    assert Study.parse(chosen).controls == ["mixed"]
+
+
 def test_a_study_has_detectors_made_of_others():
     parts = {"norms": {"detector": "gradient_norms_knn", "neighbours": "3"}, "typical": {"detector": "typicality"}}
     study = Study.parse(changed("detectors", {"both": {"detector": "combined", "parts": parts}}))

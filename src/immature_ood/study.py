@@ -432,9 +432,9 @@ class Study(Config):
     def controls(self) -> list[str]:
         """The detectors whose solved pairs are told apart."""
         chosen = self.evaluation.controls
-        return [
-            name for name, config in self.detectors.items() if (config.control if chosen is None else name in chosen)
-        ]
+        if chosen is None:
+            return [name for name, config in self.detectors.items() if _is_control(config)]
+        return [name for name in self.detectors if name in chosen]
 
     @property
     def reference(self) -> str | None:
