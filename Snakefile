@@ -57,6 +57,7 @@ rule checkpoints:
 rule features:
     input:
         every_checkpoint(f"{FEATURES}/fit.safetensors"),
+        [FIT_ELSEWHERE.format(**run) for run in every_fit_elsewhere()],
     localrule: True
 
 

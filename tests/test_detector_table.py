@@ -153,6 +153,12 @@ def test_costs_are_of_what_is_read_and_of_the_longest_of_each_training():
     assert table.loc[("pixels", 4), "control"] == "yes"
 
 
+def test_the_trainings_of_two_sets_models_are_two():
+    scores = study(epochs=(4,), detectors=("gradient_norms",))
+    found = spent(scores, lambda one, detector: [checkpoint(name, 0, 4) for name in ("a", "b")])
+    assert detector_table(scores, Asked(CONFIG), found)["train_seconds"].tolist() == [80.0]
+
+
 def test_a_detector_of_all_seeds_is_compared_under_each_seed_of_the_reference():
     alone = study(seeds=(0, 1), detectors=("gradient_norms",), epochs=(1,))
     pooled = study(seeds=(POOLED,), detectors=("neighbours",), epochs=(1,))

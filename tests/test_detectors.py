@@ -14,7 +14,8 @@ from immature_ood.storage import StorageError, load_arrays, save_arrays
 
 CHECKPOINT = CheckpointId("digits", "glow", seed=0, epoch=4, images_seen=12000, run_key="abc")
 LAYERS = ("conv.weight", "conv.bias", "prior")
-OWN, KEPT = Place("glow", 0, 4), Kept(("glow", "background"), (0, 1), (0, 1, 4))
+OWN = Place("glow", 0, 4, "digits")
+KEPT = Kept(("glow", "background"), (0, 1), (0, 1, 4), ("digits", "photos"))
 
 
 def detectors(*names, **options):
@@ -44,7 +45,10 @@ def places(config):
 
 
 def checkpoints(config):
-    return [replace(CHECKPOINT, model=place.model, seed=place.seed, epoch=place.epoch) for place in places(config)]
+    return [
+        replace(CHECKPOINT, id_dataset=place.id, model=place.model, seed=place.seed, epoch=place.epoch)
+        for place in places(config)
+    ]
 
 
 def of_each(config, seed=0, **made):

@@ -149,6 +149,33 @@ def test_untrained_is_the_score_at_epoch_0():
     assert [*config.faults(Kept(("glow",), (0,), (1, 4)))] == ["of: epoch 0 is not kept; add it to epochs"]
 
 
+def test_the_model_of_another_set_is_that_of_the_next_or_of_the_one_that_is_named():
+    kept = Kept(("glow",), (0,), (0, 4), ("a", "b", "c"))
+
+    def trained_on(own, **options):
+        config = registry.parse("detectors", {"detector": "trained_elsewhere", **options})
+        return [place.id for place in config.reads(Place("glow", 0, 4, own), kept)]
+
+    assert [trained_on(own) for own in ("a", "b", "c", "of samples")] == [["b"], ["c"], ["a"], []]
+    assert [trained_on(own, trained_on="b") for own in ("a", "b", "c")] == [["b"], [], ["b"]]
+    config = registry.parse("detectors", {"detector": "trained_elsewhere", "of": {"detector": "untrained"}})
+    assert [*config.reads(Place("glow", 0, 4, "a"), kept)] == [Place("glow", 0, 0, "b")]
+
+
+@pytest.mark.parametrize(
+    ("options", "id_datasets", "line"),
+    [
+        ({}, ("a",), "trained_on: the study has one ID data set with images of its own; add another to id_datasets"),
+        ({"trained_on": "glyps"}, ("a", "glyphs"), "trained_on: 'glyps' is not among the ID data sets; did you mean"),
+        ({"of": {"detector": "waic"}}, ("a", "b"), "of: reads all seeds together, which this cannot"),
+        ({"of": {"detector": "untrained"}}, ("a", "b"), "of.of: epoch 0 is not kept; add it to epochs"),
+    ],
+)
+def test_what_is_wrong_with_a_model_of_another_set_is_said(options, id_datasets, line):
+    config = registry.parse("detectors", {"detector": "trained_elsewhere", **options})
+    assert [each[: len(line)] for each in config.faults(Kept(("glow",), (0, 1), (1, 4), id_datasets))] == [line]
+
+
 def test_ranks_are_averaged_over_epochs():
     assert [places_of("over_epochs", own, (0, 1, 4, 8), epochs=3) for own in (8, 0)] == [[8, 4, 1], [0]]
     fit, test = ([make_features(40, seed=seed + e) for e in (0, 9)] for seed in (0, 1))

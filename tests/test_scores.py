@@ -7,6 +7,7 @@ import pytest
 from test_detectors import detectors
 
 from immature_ood.checkpoint_id import CheckpointId
+from immature_ood.config import POOLED
 from immature_ood.detectors import Fitted, fit, fit_all, save_fitted
 from immature_ood.features import Features, save_features
 from immature_ood.scores import ScoreKey, Scores, load_scores, save_scores, score_all
@@ -101,6 +102,24 @@ def test_features_of_another_checkpoint_are_refused(files):
     save_features(files["ood"], replace(CHECKPOINT, epoch=5), [make_features("fit")])
     with pytest.raises(StorageError, match=r"ood\.safetensors: is of .*epoch=5.* fitted to .*epoch=4"):
         score(files)
+
+
+def test_a_detector_may_read_the_model_of_another_set(files, tmp_path):
+    """Its scores are of that model; bits per dim stay those of the row's own, of all seeds together too."""
+    other = replace(CHECKPOINT, id_dataset="letters", run_key="other")
+    own = {b: make_features("digits", "fit", b=b) for b in (1, 5)}
+    seen = {b: make_features("digits", "fit", b=b, seed=5) for b in (1, 5)}
+    reads = {"likelihood": (other,)}
+    for seed in (CHECKPOINT.seed, POOLED):
+        row = replace(CHECKPOINT, seed=seed)
+        save_fitted(files["fitted"], fit_all(row, detectors("likelihood"), {CHECKPOINT: own, other: seen}, reads))
+        tests = [make_features(b=b, seed=2) for b in (1, 5)], [make_features(b=b, seed=7) for b in (1, 5)]
+        given = {"own-fit": own.values(), "other-fit": seen.values(), "own-test": tests[0], "other-test": tests[1]}
+        for name, each in given.items():
+            save_features(tmp_path / name, CHECKPOINT if name.startswith("own") else other, each)
+        scores = score_all(files["fitted"], [tmp_path / name for name in given])
+        np.testing.assert_array_equal(scores.of("likelihood", 5, "digits"), -tests[1][1].log_prob)
+        assert scores.bits_per_dim == tests[0][0].bits_per_dim != tests[1][0].bits_per_dim
 
 
 @pytest.mark.parametrize("split", ["fit", "test"])

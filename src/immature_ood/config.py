@@ -224,20 +224,22 @@ class ModelConfig(Config):
 
 
 class Place(NamedTuple):
-    """Where in a study weights stand, of one ID data set; the seed POOLED stands for all seeds together."""
+    """Where in a study weights stand; POOLED stands for all seeds together. id: the data set they are trained on."""
 
     model: str
     seed: int | str
     epoch: int
+    id: str = ""
 
 
 @dataclass(frozen=True)
 class Kept:
-    """The names of a study's models, its seeds and its kept epochs."""
+    """The names of a study's models, its seeds, its kept epochs, and its ID data sets with images of their own."""
 
     models: tuple[str, ...]
     seeds: tuple[int, ...]
     epochs: tuple[int, ...]
+    id_datasets: tuple[str, ...] = ()
 
 
 class DetectorConfig(Config):
@@ -252,9 +254,10 @@ class DetectorConfig(Config):
     """It is fitted by this file of detectors/, or at this path to one of your own; by default that of its name."""
 
     def reads(self, own: Place, kept: Kept) -> Sequence[Place]:
-        """The places whose features it is given, of the same ID data set, for the row of its own; by default that one.
+        """The places whose features it is given for the row of its own; by default that one.
 
-        A detector may read earlier epochs, all seeds (with `pools_seeds`) or another model; none: it has no row there.
+        A detector may read earlier epochs, all seeds (with `pools_seeds`), another model, or one that was trained on
+        another ID data set, as it sees the images of the row's; none: it has no row there.
         """
         return [own._replace(seed=seed) for seed in (kept.seeds if self.pools_seeds else [own.seed])]
 

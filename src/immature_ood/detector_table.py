@@ -69,9 +69,9 @@ class Spent:
                     yield (place.checkpoint.model, detector, b, place.checkpoint.epoch), costs
 
     def _of_training(self, read: Sequence[CheckpointId]) -> float:
-        longest: dict[tuple[str, int | str], float] = {}
+        longest: dict[tuple[str, str, int | str], float] = {}
         for one in read:
-            run, seconds = (one.model, one.seed), self.trained[one].train_seconds
+            run, seconds = (one.id_dataset, one.model, one.seed), self.trained[one].train_seconds
             longest[run] = max(longest.get(run, 0.0), seconds)
         return sum(longest.values())
 

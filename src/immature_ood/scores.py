@@ -103,8 +103,12 @@ def _bits_per_dim(checkpoint: CheckpointId, features: Mapping[CheckpointId, Mapp
 
 def _belongs(one: CheckpointId, checkpoint: CheckpointId) -> bool:
     """Whether a checkpoint is the one that rows are of, or one of those that are pooled in them."""
-    pooled = checkpoint.seed == POOLED and (one.model, one.epoch) == (checkpoint.model, checkpoint.epoch)
-    return pooled or one == checkpoint
+    return one == checkpoint or (checkpoint.seed == POOLED and _setting(one) == _setting(checkpoint))
+
+
+def _setting(one: CheckpointId) -> tuple[str, str, int]:
+    """All that seeds have in common."""
+    return one.id_dataset, one.model, one.epoch
 
 
 def save_scores(path: str | os.PathLike[str], scores: Scores) -> None:

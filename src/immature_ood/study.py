@@ -404,14 +404,16 @@ class Study(Config):
 
     @property
     def kept(self) -> Kept:
-        """What checkpoints there are of each ID data set."""
-        return Kept(tuple(self.models), tuple(self.seeds), tuple(self.epochs))
+        """What checkpoints there are."""
+        own = (name for name in self.id_datasets if name in self.real_datasets)
+        return Kept(tuple(self.models), tuple(self.seeds), tuple(self.epochs), tuple(own))
 
     def places(self) -> list[Place]:
         """Where a model has scores: at each of its checkpoints, or over all seeds, as the detectors have it."""
         seeds: list[int | str] = [*self.seeds, POOLED]
-        every = itertools.starmap(Place, itertools.product(self.models, seeds, self.epochs))
-        return [place for place in every if self.readings(place)]
+        every = itertools.product(self.id_datasets, self.models, seeds, self.epochs)
+        places = (Place(model, seed, epoch, own) for own, model, seed, epoch in every)
+        return [place for place in places if self.readings(place)]
 
     def reads(self, place: Place) -> list[Place]:
         """The checkpoints whose features are read at a place, its own first."""

@@ -12,10 +12,16 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import psutil
 import pytest
+import torch
 import yaml
+
+from immature_ood.checkpoints import load_model
+from immature_ood.features import load_features
+from immature_ood.scores import load_scores
 
 ROOT = Path(__file__).parents[2]
 PARTS = ("Snakefile", "config.yaml", "studies", "workflow", "src", "profiles", "envs", "reference")
@@ -171,6 +177,12 @@ def test_what_no_weight_follows_from_trains_nothing(project, option, remade):
     plan = jobs(project, "--config", option)
     assert remade <= plan.keys()
     assert not {"train", "make_images"} & plan.keys()
+
+
+def test_a_model_of_another_set_is_asked_about_fit_images_alone(project):
+    plan = jobs(project, "--config", "detectors=[trained_elsewhere]")
+    assert plan["extract_elsewhere"] == plan["fit"] == 6
+    assert not {"train", "extract"} & plan.keys()
 
 
 def test_another_number_of_threads_makes_other_weights_and_is_seen(project):
@@ -385,6 +397,34 @@ def test_two_studies_in_one_results_folder_at_once(project, tmp_path):
     expected = seconds.sub("", (project / f"results/smoke/{table}").read_text())
     for name in ("first", "second"):
         assert seconds.sub("", (tmp_path / f"results/{name}/{table}").read_text()) == expected
+
+
+@pytest.mark.slow
+def test_scores_under_a_model_of_another_set_are_that_models(project, tmp_path):
+    """Also where Snakemake's memory is gone there is nothing left to do, and another option is named."""
+    folder = tmp_path / "project"
+    shutil.copytree(project, folder)
+    option = ["--config", "detectors={stranger: {detector: trained_elsewhere, of: {detector: likelihood}}}"]
+    snakemake(folder, "scores", *option)
+    for own, other in (("digits", "glyphs"), ("glyphs", "digits")):
+        scores = load_scores(folder / f"results/smoke/scores/{own}/glow/seed=0/epoch=3/scores.safetensors")
+        features = folder / f"results/smoke/features/{other}/glow/seed=0/epoch=3"
+        for split, name in ((f"test-{own}", own), (f"test-{other}", other), (f"fit-{own}", own)):
+            seen = load_features(features / f"{split}.safetensors")[1][5]
+            assert (seen.dataset, seen.split) == (name, split.split("-")[0])
+            np.testing.assert_array_equal(scores.of("stranger", 5, name, seen.split), -seen.log_prob)
+        images = np.load(folder / f"results/smoke/data/{own}/fit.npy")[:50]
+        model, _ = load_model(folder / f"results/smoke/checkpoints/{other}/glow/seed=0/epoch=3/weights.safetensors")
+        pixels = (torch.from_numpy(images).double() + 0.5) / 256 - 0.5  # in the middle of the noise
+        with torch.no_grad():
+            expected = model.double().log_prob(pixels).numpy()
+        fit = load_features(features / f"fit-{own}.safetensors")[1][1].log_prob
+        assert np.corrcoef(fit, expected)[0, 1] > 0.95
+    shutil.rmtree(folder / ".snakemake")
+    assert jobs(folder, "scores", *option) == {"fit": 6, "score": 6}
+    said = snakemake(folder, "scores", "--dry-run", *option, "features={noise: fresh}", ok=False)
+    assert "features.noise is 'fixed', but 'fresh' in this study" in said
+    assert "(11 more files)" in said
 
 
 @pytest.mark.slow

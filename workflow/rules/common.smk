@@ -51,6 +51,7 @@ DATA = f"{SHARED}/data/{{dataset}}"
 RUN = "{id}/{model}/seed={seed}"
 CHECKPOINT = f"{SHARED}/checkpoints/{RUN}/epoch={{epoch}}"
 FEATURES = f"{RESULTS}/features/{RUN}/epoch={{epoch}}"
+FIT_ELSEWHERE = f"{FEATURES}/fit-{{dataset}}.safetensors"
 SCORES = f"{RESULTS}/scores/{RUN}/epoch={{epoch}}"
 TABLE = f"{RESULTS}/tables"
 PLOT = f"{RESULTS}/plots/{{model}}"
@@ -147,25 +148,33 @@ def every_scored(pattern, id=study.id_datasets, **chosen):
     """The paths of a pattern for all places that have scores, those of all seeds together too, or of the chosen."""
     return [
         path
-        for one in ([id] if isinstance(id, str) else id)
         for place in SCORED
-        if chosen.items() <= place.items()
-        for path in expand(pattern, id=one, **place)
+        if place["id"] in ([id] if isinstance(id, str) else id)
+        and chosen.items() <= place.items()
+        for path in expand(pattern, **place)
     ]
 
 
 def place_of(wildcards):
     """The place of the study that wildcards name."""
     seed = wildcards.seed if wildcards.seed == POOLED else int(wildcards.seed)
-    return Place(wildcards.model, seed, int(wildcards.epoch))
+    return Place(wildcards.model, seed, int(wildcards.epoch), wildcards.id)
 
 
 def features_read(wildcards, file):
-    """The paths of a file of features for all checkpoints that are read at a place; first that of the place itself."""
+    """The paths of a file of features for all checkpoints that are read at a place; first that of the place itself.
+
+    What another ID data set's model says of the fit images has a file of another name there.
+    """
+    elsewhere = FIT_ELSEWHERE if file == "fit.safetensors" else f"{FEATURES}/{file}"
     return [
         path
         for place in study.reads(place_of(wildcards))
-        for path in expand(f"{FEATURES}/{file}", id=wildcards.id, **place._asdict())
+        for path in expand(
+            f"{FEATURES}/{file}" if place.id == wildcards.id else elsewhere,
+            dataset=wildcards.id,
+            **place._asdict(),
+        )
     ]
 
 
@@ -314,6 +323,11 @@ onstart:
         ]
         if found:
             raise WorkflowError("\n".join(found))
+    # Snakemake 9 wakes its scheduler once more each second for every job that has finished, to keep to a limit of jobs a
+    # timespan; after some tens of jobs that fills a core. What a person limits stays.
+    limit = workflow.scheduling_settings.max_jobs_per_timespan
+    if limit and (limit.max_jobs, limit.timespan) == (100, 1):
+        workflow.scheduler.job_rate_limiter = None
 
 
 def settings(rule, left_out=(), **wildcards):
@@ -357,12 +371,31 @@ def claims():
             lambda run=run: settings("train", ["scratch"], **run),
             f"{SHARED}/checkpoints",
         )
-        yield validity.Claim(
-            features,
-            lambda file=features: validity.metadata_of(file).get("made_from"),
-            lambda run=run: settings("extract", **run),
-            f"{RESULTS}/features",
-        )
+        yield claim_of_features(features, "extract", run)
+    for run in every_fit_elsewhere():
+        yield claim_of_features(FIT_ELSEWHERE.format(**run), "extract_elsewhere", run)
+
+
+def claim_of_features(file, rule, run):
+    """What a file of features says it was made from, and what its rule makes it from."""
+    return validity.Claim(
+        file,
+        lambda: validity.metadata_of(file).get("made_from"),
+        lambda: settings(rule, **run),
+        f"{RESULTS}/features",
+    )
+
+
+def every_fit_elsewhere():
+    """The wildcards of the features of fit images under the model of another ID data set that some detector reads."""
+    return list(
+        {
+            (place, own.id): place._asdict() | {"dataset": own.id}
+            for own in study.places()
+            for place in study.reads(own)
+            if place.id != own.id
+        }.values()
+    )
 
 
 def every_run():
@@ -393,6 +426,9 @@ def date_back_what_other_images_made():
         of_run = validity.metadata_of(weights).get("run", {})
         used = {f"{run['id']}/train": of_run.get("train_sha256")}
         validity.date_back_if_other(weights, used, there)
-        features = f"{FEATURES}/fit.safetensors".format(**run)
+    for features in (
+        *(f"{FEATURES}/fit.safetensors".format(**run) for run in every_run()),
+        *(FIT_ELSEWHERE.format(**run) for run in every_fit_elsewhere()),
+    ):
         used = validity.metadata_of(features).get("made_from", {}).get("pixels", {})
         validity.date_back_if_other(features, used, there)

@@ -44,6 +44,35 @@ rule extract:
         "../scripts/extract.py"
 
 
+# What the model of one ID data set says of the fit images of another, where a detector asks for it.
+use rule extract as extract_elsewhere with:
+    input:
+        weights=f"{CHECKPOINT}/weights.safetensors",
+        fit=f"{DATA}/fit.npy",
+        test=[],
+        manifests=[f"{DATA}/manifest.json"],
+    output:
+        fit=FIT_ELSEWHERE,
+        test=[],
+    log:
+        f"{LOGS}/extract/{RUN}/epoch={{epoch}}-{{dataset}}.log",
+    benchmark:
+        f"{BENCHMARKS}/extract/{RUN}/epoch={{epoch}}-{{dataset}}.tsv"
+    params:
+        threads=study.threads,
+        data=study.data.model_dump(),
+        features=study.features.model_dump(exclude={"layers"}),
+        layers=lambda wildcards: layers_of_features(),
+        statistics=statistics_of,
+        datasets=[],
+        original=lambda wildcards: wildcards.dataset,
+        source=lambda wildcards: sources(
+            "extract.py",
+            registry.file_of("models", study.models[wildcards.model].architecture),
+            KIND,
+        ),
+
+
 rule measure:
     input:
         weights=every_checkpoint(

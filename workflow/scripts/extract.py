@@ -21,7 +21,8 @@ with job(snakemake.log) as say:
     device = runtime.prepare(snakemake.params.threads, snakemake.resources.device, tf32=config.tf32)
     model, checkpoint = load_model(snakemake.input.weights)
     model.to(device)
-    id_dataset, original = snakemake.wildcards.id, snakemake.params.original
+    original = snakemake.params.original
+    called = snakemake.wildcards.get("dataset", snakemake.wildcards.id)  # another ID data set's than the model's
     manifests = {manifest["name"]: manifest["splits"] for manifest in map(read_json, snakemake.input.manifests)}
     splits = [(original, "fit", snakemake.input.fit, snakemake.output.fit, config.fit_images)]
     for dataset, source, output in zip(
@@ -46,7 +47,7 @@ with job(snakemake.log) as say:
                 noise_key=(checkpoint.id_dataset, checkpoint.model, checkpoint.seed, checkpoint.epoch),
             )
             if dataset == original:  # a set of samples has the fit and test images of its original
-                features = [replace(one, dataset=id_dataset) for one in features]
+                features = [replace(one, dataset=called) for one in features]
             save_features(output, checkpoint, features, made_from)
             bits = f", {features[0].bits_per_dim:.4f} {data.unit}" if "log_prob" in features[0].statistics else ""
             say(f"{dataset} {split}: {len(pixels)} {data.samples}{bits}")

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 with job(snakemake.log) as say:
     features = dict(map(load_features, snakemake.input))
-    at = {Place(one.model, one.seed, one.epoch): one for one in features}
+    at = {Place(one.model, one.seed, one.epoch, one.id_dataset): one for one in features}
     reads = {name: [at[Place(*place)] for place in places] for name, places in snakemake.params.reads.items()}
     detectors = {name: registry.parse("detectors", snakemake.params.detectors[name]) for name in reads}
     own, *_ = features

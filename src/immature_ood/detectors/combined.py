@@ -60,7 +60,7 @@ class Config(DetectorConfig):
 
     def faults(self, kept: Kept) -> Iterator[str]:
         """See DetectorConfig.faults: those of the parts, and parts that read several checkpoints."""
-        every = [*map(Place._make, product(kept.models, kept.seeds, kept.epochs))]
+        every = [Place(*each) for each in product(kept.models, kept.seeds, kept.epochs)]
         for key, part in self.parts_of().items():
             yield from (f"{key}.{fault}" for fault in part.faults(kept))
             if part.pools_seeds or max(len(part.reads(own, kept)) for own in every) > 1:
