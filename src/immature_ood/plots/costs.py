@@ -49,8 +49,9 @@ def auroc_by_total_cost(table: pd.DataFrame) -> Figure:
         row_of_panels[0].set_ylabel(f"mean AUROC, {OVERS.get(over, over)}")
         for b, panel in zip(batch_sizes, row_of_panels, strict=True):
             _panel(panel, rows[(rows["batch_size"] == b) & (rows["over"] == over)], looks)
-    for b, panel in zip(batch_sizes, axes[0], strict=True):
-        panel.set_title(f"b = {b}")
+    for b, column in zip(batch_sizes, axes.T, strict=True):
+        column[0].set_title(f"b = {b}")
+        [panel for panel in column if panel.axison][-1].tick_params(labelbottom=True)
     title(figure, "What is an AUROC worth? Training to an epoch, and scoring 10,000 images")
     legend(figure, _handles(rows), "time of both together")
     return figure
