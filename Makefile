@@ -68,14 +68,14 @@ doctor: study-there $(INSTALLED)
 test coverage test-slow: export OMP_NUM_THREADS = 1
 
 test: $(INSTALLED)
-	pytest --numprocesses $(CORES) --dist loadfile
+	pytest --numprocesses $(CORES) --dist loadfile --no-loadscope-reorder
 
 # Of the processes of pytest; jobs that Snakemake starts are not counted.
 coverage: $(INSTALLED)
-	pytest --numprocesses $(CORES) --dist loadfile --cov --cov-report=term
+	pytest --numprocesses $(CORES) --dist loadfile --no-loadscope-reorder --cov --cov-report=term
 
 test-slow: $(INSTALLED)
-	pytest -m slow --numprocesses $(CORES) --dist loadfile
+	pytest -m slow --numprocesses $(CORES) --dist loadfile --no-loadscope-reorder
 
 test-slurm: $(INSTALLED)
 	pytest -m slurm tests/slurm

@@ -20,3 +20,8 @@ def published(tmp_path_factory):
 def pictures(tmp_path_factory) -> Path:
     """A folder of pictures of every kind."""
     return archives.build_folder(tmp_path_factory.mktemp("my pictures"))
+
+
+def pytest_collection_modifyitems(items):
+    """Tests that run a whole study begin first, so that no worker is left alone with them at the end."""
+    items.sort(key=lambda item: item.path.parent.name != "workflow")
