@@ -215,6 +215,32 @@ def test_an_edit_of_a_detector_rescores_and_extracts_nothing(project, edited):
     assert not plan.keys() & {"make_images", "train", "extract"}
 
 
+WATCHED = """
+import sys
+from snakemake.cli import main
+from snakemake.scheduling.job_scheduler import JobScheduler
+
+schedule = JobScheduler.schedule
+
+def watched(self):
+    print("limit:", self.job_rate_limiter and self.job_rate_limiter.max_jobs, flush=True)
+    return schedule(self)
+
+JobScheduler.schedule = watched
+main(sys.argv[1:])
+"""
+
+
+@pytest.mark.parametrize(("given", "limit"), [([], None), (["--max-jobs-per-timespan", "7/1s"], 7)])
+def test_the_scheduler_is_woken_for_a_limit_of_jobs_only_if_a_person_set_one(project, given, limit):
+    table = "results/smoke/tables/auroc_digits.csv"
+    arguments = ["--configfile", "studies/smoke.yaml", "--cores", "1", "--force", table, *given]
+    watched = [sys.executable, "-c", WATCHED, *arguments]
+    done = subprocess.run(watched, cwd=project, capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0, done.stderr
+    assert f"limit: {limit}" in done.stdout
+
+
 def test_a_bad_config_stops_before_any_job_naming_key_and_nearest_name(project):
     said = snakemake(project, "--config", "detectors=[likelyhood]", ok=False)
     assert "detectors.likelyhood.detector: unknown name 'likelyhood'; did you mean 'likelihood'?" in said

@@ -324,7 +324,7 @@ onstart:
         if found:
             raise WorkflowError("\n".join(found))
     # Snakemake 9 wakes its scheduler once more each second for every job that has finished, to keep to a limit of jobs a
-    # timespan; after some tens of jobs that fills a core. What a person limits stays.
+    # timespan; in a study of hundreds of jobs that takes a good part of a core. What a person limits stays.
     limit = workflow.scheduling_settings.max_jobs_per_timespan
     if limit and (limit.max_jobs, limit.timespan) == (100, 1):
         workflow.scheduler.job_rate_limiter = None

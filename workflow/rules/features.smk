@@ -58,19 +58,9 @@ use rule extract as extract_elsewhere with:
         f"{LOGS}/extract/{RUN}/epoch={{epoch}}-{{dataset}}.log",
     benchmark:
         f"{BENCHMARKS}/extract/{RUN}/epoch={{epoch}}-{{dataset}}.tsv"
-    params:
-        threads=study.threads,
-        data=study.data.model_dump(),
-        features=study.features.model_dump(exclude={"layers"}),
-        layers=lambda wildcards: layers_of_features(),
-        statistics=statistics_of,
+    params:  # and what else extract has
         datasets=[],
         original=lambda wildcards: wildcards.dataset,
-        source=lambda wildcards: sources(
-            "extract.py",
-            registry.file_of("models", study.models[wildcards.model].architecture),
-            KIND,
-        ),
 
 
 rule measure:

@@ -39,7 +39,7 @@ class Config(DetectorConfig):
 
     def reads(self, own: Place, kept: Kept) -> Sequence[Place]:
         """See DetectorConfig.reads: what the other reads of the other set's model; no row for sets of samples."""
-        if own.id not in kept.id_datasets or own.id == self.trained_on:
+        if own.id not in kept.id_datasets:
             return []
         following = kept.id_datasets.index(own.id) + 1
         other = self.trained_on or kept.id_datasets[following % len(kept.id_datasets)]
