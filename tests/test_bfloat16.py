@@ -49,7 +49,7 @@ def test_log_norms_of_every_model_are_near_the_exact_ones(case):
     objective = model.trained_by
     if without := uncovered(model):
         pytest.skip(f"no closed form covers {', '.join(without)}")
-    x, noise = trial(model, 10)
+    x, noise = trial(model, model.objective(objective), 10)
     exact = layer_norms(model, x, [1, 5], "generic", objective, noise)
     for dtype in (torch.float64, torch.float32):
         engine = ClosedForm(model.to(dtype), objective, precision="bf16-norms")

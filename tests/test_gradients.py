@@ -167,7 +167,7 @@ def test_norms_of_some_layers_are_theirs_among_those_of_all(case, engine, layers
     objective = model.trained_by
     if engine == "closed-form" and (without := uncovered(model, layers)):
         pytest.skip(f"no closed form covers {', '.join(without)}")
-    x, noise = trial(model, 4)
+    x, noise = trial(model, model.objective(objective), 4)
     chosen = [place for place, (name, _) in enumerate(model.layers()) if is_chosen(name, layers)]
     every = layer_norms(model, x, [1, 2], "generic", objective, noise)
     assert make_engine(model, engine, objective, layers).layers == tuple(chosen_layers(model, layers))

@@ -35,12 +35,27 @@ class Case:
         """The model, initialised on noise, its weights moved so that nothing is zero any more."""
         generator = torch.Generator().manual_seed(seed)
         model = make_model(self.config, self.shape, generator)
-        model.initialise(images(32, self.shape, seed, torch.float32))
+        model.initialise(self.samples(32, seed, torch.float32))
         model = model.to(dtype)
         with torch.no_grad():
             for _, parameter in model.layers():
                 parameter += perturbation * torch.randn(parameter.shape, generator=generator).to(dtype)
         return model
+
+    @property
+    def data(self):
+        """The kind of its data, of images as wide as high."""
+        kind, *_ = getattr(registry.load("models", self.config.architecture), "KINDS", ("images",))
+        if kind == "images":
+            return ImageConfig(channels=self.shape[0], side=self.shape[1])
+        return registry.parse("kinds", {"kind": kind, "length": self.shape[0]})
+
+    def samples(self, number, seed=0, dtype=torch.float64):
+        """Some x: images, or what a model of another kind of data gives as examples."""
+        if isinstance(self.data, ImageConfig):
+            return images(number, self.shape, seed, dtype)
+        model = make_model(self.config, self.shape, torch.Generator())
+        return model.example(number, torch.Generator().manual_seed(1000 + seed))
 
     @property
     def dtype(self):
@@ -76,12 +91,13 @@ def test_there_is_an_example_of_every_model():
     assert {case.config.architecture for case in CASES.values()} > {*registry.names("models")}
 
 
-def noise_for(model, number, seed=0):
-    """The model's own noise, None if it needs none."""
-    if model.noise_shape is None:
+def noise_for(model, number, seed=0, objective=None):
+    """The noise of an objective, by default of the one that trains the model; None if it needs none."""
+    shape = model.objective(objective or model.trained_by).noise_shape
+    if shape is None:
         return None
     generator = torch.Generator().manual_seed(2000 + seed)
-    noise = torch.randn(number, *model.noise_shape, generator=generator, dtype=torch.float64)
+    noise = torch.randn(number, *shape, generator=generator, dtype=torch.float64)
     return noise.to(next(model.parameters()))
 
 
@@ -96,12 +112,13 @@ def part(noise, place):
 
 @every_model
 def test_the_config_says_what_objectives_there_are_and_what_they_give(case):
-    model, x = case.make(), images(2, case.shape)
+    model, x = case.make(), case.samples(2)
     assert model.objectives().keys() == case.config.objectives().keys()
     assert model.trained_by in case.config.objectives()
+    assert model.scored_by == case.config.scored_by()
     for name, statistics in case.config.objectives().items():
         assert model.objective(name).name == name
-        value, given = model.objective(name)(model, x, noise_for(model, 2))
+        value, given = model.objective(name)(model, x, noise_for(model, 2, objective=name))
         assert value.shape == (2,)
         assert (*given,) == statistics
         assert all(len(each) == 2 for each in given.values())
@@ -109,9 +126,10 @@ def test_the_config_says_what_objectives_there_are_and_what_they_give(case):
 
 @every_model
 def test_an_objective_treats_samples_one_by_one_and_leaves_them_alone(case):
-    model, x = case.make(), images(5, case.shape)
-    noise, before = noise_for(model, 5), x.clone()
+    model, x = case.make(), case.samples(5)
+    before = x.clone()
     for objective in model.objectives().values():
+        noise = noise_for(model, 5, objective=objective.name)
         together = objective(model, x, noise)
         again = objective(model, x, noise)
         alone = [objective(model, image[None], part(noise, place)) for place, image in enumerate(x)]
@@ -125,18 +143,18 @@ def test_an_objective_treats_samples_one_by_one_and_leaves_them_alone(case):
 
 @every_model
 def test_noise_is_given_as_the_model_needs_it(case):
-    model, x = case.make(), images(2, case.shape)
+    model, x = case.make(), case.samples(2)
     needed = noise_for(model, 2)
-    for wrong in [torch.zeros(2, 9)] if needed is None else [None, needed[:, 1:]]:
+    for wrong in [torch.zeros(2, 9)] if needed is None else [None, needed[..., 1:]]:
         with pytest.raises(ValueError, match="needs noise of the shape"):
             trained(model, x, wrong)
 
 
 @every_model
 def test_the_density_is_known_or_said_not_to_be(case):
-    model, x = case.make(), images(2, case.shape)
+    model, x = case.make(), case.samples(2)
     if "log_prob" in model.objectives():
-        evaluated = model.objective("log_prob")(model, x, noise_for(model, 2))
+        evaluated = model.objective("log_prob")(model, x, noise_for(model, 2, objective="log_prob"))
         assert torch.equal(evaluated.value, model.log_prob(x))
         assert torch.equal(evaluated.statistics["log_prob"], evaluated.value)
     else:
@@ -146,7 +164,7 @@ def test_the_density_is_known_or_said_not_to_be(case):
 
 @every_model
 def test_gradients_by_vmap_equal_those_of_a_loop(case):
-    model, x = case.make(), images(3, case.shape)
+    model, x = case.make(), case.samples(3)
     noise, objective = noise_for(model, 3), model.objective(model.trained_by)
     parameters = {f"model.{name}": parameter.detach() for name, parameter in model.layers()}
 
@@ -170,7 +188,7 @@ def test_gradients_by_vmap_equal_those_of_a_loop(case):
 @every_model
 def test_every_parameter_gets_a_gradient_but_those_that_the_model_calls_dead(case):
     model = case.make()
-    trained(model, images(4, case.shape), noise_for(model, 4)).sum().backward()
+    trained(model, case.samples(4), noise_for(model, 4)).sum().backward()
     gradients = {name: parameter.grad for name, parameter in model.layers()}
     assert all(gradient is not None and torch.isfinite(gradient).all() for gradient in gradients.values())
     assert {name for name, gradient in gradients.items() if not gradient.any()} == model.dead_layers
@@ -185,9 +203,9 @@ def test_layers_are_all_parameters_in_a_fixed_order(case):
 
 @every_model
 def test_float32_is_close_to_float64(case):
-    x, exact, single = images(4, case.shape), case.make(), case.make(dtype=torch.float32)
+    x, exact, single = case.samples(4), case.make(), case.make(dtype=torch.float32)
     expected = trained(exact, x, noise_for(exact, 4))
-    found = trained(single, x.float(), noise_for(single, 4))
+    found = trained(single, single.taken(x), noise_for(single, 4))
     torch.testing.assert_close(found.double(), expected, rtol=1e-4, atol=1e-2)
 
 
@@ -217,14 +235,15 @@ def test_samples_are_finite_and_depend_on_the_generator_alone(case):
 
 @every_model
 def test_saved_weights_load_to_the_same_values_and_the_same_bytes(case, tmp_path):
-    data = ImageConfig(channels=case.shape[0], side=case.shape[1])
-    model = replace(case, shape=data.shape).make(dtype=case.dtype)
+    data = case.data
+    case = replace(case, shape=data.shape)
+    model = case.make(dtype=case.dtype)
     run = Run("digits", "name", case.config, TrainingConfig(), data, 0, 1, "hash", {})
     metadata = {"checkpoint": {**vars(run.checkpoint(3, 99))}}
     save_tensors(tmp_path / "first.safetensors", WEIGHTS, model.state_dict(), run, metadata)
     loaded, checkpoint = load_model(tmp_path / "first.safetensors")
     assert checkpoint == run.checkpoint(3, 99)
-    x, noise = images(3, data.shape, dtype=torch.float32), noise_for(model, 3)
+    x, noise = case.samples(3, dtype=torch.float32), noise_for(model, 3)
     assert torch.equal(trained(loaded, x, noise), trained(model.eval(), x, noise))
     save_tensors(tmp_path / "second.safetensors", WEIGHTS, loaded.state_dict(), run, metadata)
     assert (tmp_path / "first.safetensors").read_bytes() == (tmp_path / "second.safetensors").read_bytes()

@@ -209,6 +209,14 @@ class ModelConfig(Config):
         """What can be differentiated of the model, and the statistics that each gives, as DensityModel.objectives."""
         return {"log_prob": ("log_prob",)}
 
+    def scored_by(self) -> tuple[str, ...]:
+        """The objectives whose gradients are taken where a study names none; by default the first of them."""
+        return (next(iter(self.objectives())),)
+
+    def statistics(self) -> frozenset[str]:
+        """All that can be had of a sample, of whatever objective or by passes of their own."""
+        return frozenset(self.derived()).union(*self.objectives().values())
+
     def derived(self) -> tuple[str, ...]:
         """The statistics that can be had of the model by passes of their own, of derived.DERIVED; mostly none."""
         return ()

@@ -25,7 +25,8 @@ class Evaluated(NamedTuple):
     """What an objective says of N samples.
 
     value: (N,), what gradients are taken of.
-    statistics: by name, (N, ...) each; "log_prob" is log p(x) in nats, "latent" the final latent.
+    statistics: by name, (N, ...) each; "log_prob" is log p(x) in nats, or what the model has for it, an estimate or a
+        bound; "latent" the final latent.
     """
 
     value: Tensor
@@ -36,19 +37,22 @@ class Evaluated(NamedTuple):
 class Objective:
     """A function of samples, one by one, whose gradient by the weights may be taken, such as log p(x).
 
-    function: (model, x (N, ...), the model's own noise (N, *noise_shape), None if it needs none) → Evaluated.
+    function: (model, x (N, ...), noise (N, *noise_shape), None if it needs none) → Evaluated.
+    noise_shape: of the standard normal float32 numbers that one sample needs; None: it needs none.
     log_det: ∂ value / ∂ log-determinant of a flow's layers, whose closed-form gradients have a term for it.
     """
 
     name: str
     function: Callable[[Any, Tensor, Tensor | None], Evaluated]
     log_det: float = 1.0
+    noise_shape: tuple[int, ...] | None = None
 
     def __call__(self, model: "DensityModel", x: Tensor, noise: Tensor | None = None) -> Evaluated:
-        """Raises ValueError if the model needs noise and none is given, or the other way round."""
+        """Raises ValueError if noise is needed and none is given, or the other way round."""
         shape = None if noise is None else tuple(noise.shape[1:])
-        if shape != model.noise_shape:
-            raise ValueError(f"{type(model).__name__} needs noise of the shape {model.noise_shape}, got {shape}")
+        if shape != self.noise_shape:
+            who = f"{self.name} of {type(model).__name__}"
+            raise ValueError(f"{who} needs noise of the shape {self.noise_shape}, got {shape}")
         evaluated: Evaluated = self.function(model, x, noise)
         return evaluated
 
@@ -57,15 +61,13 @@ class DensityModel(nn.Module, ABC):
     """A density p_θ over samples of one shape, such as 8-bit images (C, H, W).
 
     Promises: its objectives have no hidden randomness, never write to the caller's tensors, treat samples one by one
-    (no coupling inside a batch) and can be used under torch.func.vmap and grad. A model that needs noise, such as a
-    sample of a posterior, is given it.
+    (no coupling inside a batch) and can be used under torch.func.vmap and grad. One that needs noise, such as a sample
+    of a posterior, is given it.
 
-    noise_shape: of the standard normal float32 numbers that one sample needs; None: it needs none.
     trained_by: the objective whose mean training raises.
     dead_layers: layers whose gradient of that objective is zero for every sample, whatever the weights.
     """
 
-    noise_shape: tuple[int, ...] | None = None
     trained_by: str = "log_prob"
     dead_layers: frozenset[str] = frozenset()
 
@@ -89,6 +91,11 @@ class DensityModel(nn.Module, ABC):
     def objectives(self) -> Mapping[str, Objective]:
         """By name, what can be differentiated, as the model's Config says it; here log_prob alone."""
         return {"log_prob": Objective("log_prob", _log_prob)}
+
+    @property
+    def scored_by(self) -> tuple[str, ...]:
+        """The objectives whose gradients are taken where nobody names any, as its Config says it; here the first."""
+        return (next(iter(self.objectives())),)
 
     def objective(self, name: str) -> Objective:
         """The objective of a name; raises ValueError naming the nearest that there is."""

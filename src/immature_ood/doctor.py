@@ -22,6 +22,7 @@ from immature_ood.config_file import read_config
 from immature_ood.datasets import Source, uses_training_set
 from immature_ood.density import DensityModel
 from immature_ood.downloads import Download
+from immature_ood.extraction import objectives_of
 from immature_ood.gradients import layer_norms
 from immature_ood.gradients.products import has_bfloat16
 from immature_ood.models import make_model
@@ -81,23 +82,22 @@ def _seconds_an_image(model: DensityModel, study: Study, device: torch.device) -
     shape = (-(-TIMED_IMAGES // together) * together, *study.data.shape)
     stored = np.random.default_rng(0).integers(0, study.data.levels, shape).astype(study.data.storage)
     x = study.data.to_input(torch.from_numpy(stored)).to(device)
-    noise = None if model.noise_shape is None else torch.randn(len(x), *model.noise_shape, device=device)
     model.initialise(x)
     trained, features = model.objective(model.trained_by), study.features
-    step = _timed(lambda: trained(model, x, noise).value.mean().backward(), device)
-    norms = _timed(
-        lambda: layer_norms(
-            model,
-            x,
-            features.batch_sizes,
-            objective=features.objective,
-            noise=noise,
-            layers=study.layers,
-            precision=features.precision if has_bfloat16(device) else "fp32",
-        ),
-        device,
-    )
-    return step / len(x), norms / len(x)
+
+    def noise(objective: str) -> torch.Tensor | None:
+        shape = model.objective(objective).noise_shape
+        return None if shape is None else torch.randn(len(x), *shape, device=device)
+
+    step = _timed(lambda: trained(model, x, noise(trained.name)).value.mean().backward(), device)
+    precision = features.precision if has_bfloat16(device) else "fp32"
+
+    def norms() -> None:
+        for name in objectives_of(model, features):
+            own = noise(name)
+            layer_norms(model, x, features.batch_sizes, None, name, own, layers=study.layers, precision=precision)
+
+    return step / len(x), _timed(norms, device) / len(x)
 
 
 def _timed(work: Callable[[], object], device: torch.device) -> float:

@@ -14,14 +14,15 @@ from immature_ood.dequantisation import fixed_noise, fresh_noise
 from immature_ood.derived import Deriving
 from immature_ood.features import LOG_NORMS, LOG_PROB, PIXELS, Features
 from immature_ood.gradients import make_engine
-from immature_ood.gradients.engine import Engine, Forward, Measured
+from immature_ood.gradients.engine import Engine, Measured
+from immature_ood.gradients.together import Together, statistics_of
 from immature_ood.grouping import Grouping, group
 from immature_ood.kinds import KindOfData
 from immature_ood.noise import fixed_normal, fresh_normal
 from immature_ood.registry import did_you_mean
 from immature_ood.study import FeatureConfig
 
-__all__ = ["Split", "extract"]
+__all__ = ["Split", "extract", "objectives_of"]
 
 CPU_CHUNK = 100  # samples: more are no faster
 CPU_MEMORY = 2**30  # bytes, of the gradients that an engine holds at once
@@ -72,7 +73,8 @@ def extract(
     """The features of a split, one entry a batch size, with these statistics, and log_prob if the model knows it.
 
     Samples that do not fill a group of every size are used for b = 1 alone: `Features.images` tells. Without
-    "log_norms" among the statistics no gradient is taken. config.chunk_images: samples worked on at once, a multiple of
+    "log_norms" among the statistics no gradient is taken. Statistics that the objectives do not give are had from
+    others of the model that do, by a forward pass. config.chunk_images: samples worked on at once, a multiple of
     every batch size; it changes memory, and results only by rounding. By default 100, or fewer where gradients would
     fill more than 1 GiB; on a GPU as many as fit. Where the device has not the memory for them, it is halved.
     noise_key: names the checkpoint, for config.noise "fresh", which follows from it, the data set, the split and the
@@ -80,12 +82,13 @@ def extract(
     the model has no such objective or statistic.
     """
     grouping = split.groups(config.batch_sizes)
-    work = Deriving(_work(model, config, statistics, engine), model, statistics)
-    feed = _Feed(model, split, config.noise, tuple(noise_key))
+    passes = _passes(model, config, statistics, engine)
+    work = Deriving(passes, model, statistics)
+    feed = _Feed(model, split, config.noise, tuple(noise_key), passes.noise_numbers)
     parts: dict[int, list[dict[str, Tensor]]] = {b: [] for b in config.batch_sizes}
     for places, sizes in grouping.passes(config.batch_sizes):
         for done, measured in _in_chunks(work, feed, places, sizes, config.chunk_images):
-            chosen = _chosen(measured, statistics, f"{type(model).__name__} with objective {config.objective}")
+            chosen = _chosen(measured, statistics, type(model).__name__)
             for b in sizes:
                 parts[b].append(_by_group(chosen, measured, b))
             on_chunk(done)
@@ -93,29 +96,45 @@ def extract(
     return [described(b, parts[b]) for b in config.batch_sizes]
 
 
-def _work(model: DensityModel, config: FeatureConfig, statistics: Sequence[str], engine: str | None) -> Engine:
-    """What is done with samples: norms are taken if they are asked for."""
-    if LOG_NORMS not in statistics:
-        return Forward(model, config.objective)
-    return make_engine(model, engine, config.objective, config.layers or "all", config.precision)
+def objectives_of(model: DensityModel, config: FeatureConfig) -> tuple[str, ...]:
+    """The objectives whose gradients are taken; raises ValueError naming the nearest if the model has not one."""
+    asked = config.objective
+    names = (asked,) if isinstance(asked, str) else tuple(asked or model.scored_by)
+    return tuple(model.objective(name).name for name in names)
+
+
+def _passes(model: DensityModel, config: FeatureConfig, statistics: Sequence[str], engine: str | None) -> Together:
+    """What is done with samples: norms are taken if they are asked for; other objectives give what is missing."""
+    layers, names = config.layers or "all", objectives_of(model, config)
+    norms: dict[str, Engine] = {}
+    if LOG_NORMS in statistics:
+        norms = {name: make_engine(model, engine, name, layers, config.precision) for name in names}
+    given = dict(statistics_of(model)) if {*statistics} - {LOG_NORMS, PIXELS} else {}
+    others = [] if norms else [names[0]]
+    for name in given:
+        found = frozenset().union(*(given[one] for one in (*norms, *others)))
+        if not given[name].isdisjoint({*statistics} - found):
+            others.append(name)
+    return Together(model, norms, others)
 
 
 @dataclass(frozen=True)
 class _Feed:
     """What a model is given of the samples of a split: called with places, x and the model's own noise.
 
-    noise: of FeatureConfig; key: see extract.
+    noise: of FeatureConfig; key: see extract; numbers: of the model's noise that a sample needs, None for none.
     """
 
     model: DensityModel
     split: Split
     noise: str
     key: tuple[object, ...]
+    numbers: int | None
 
     def __call__(self, places: np.ndarray) -> tuple[Tensor, Tensor | None]:
-        chosen, weight, shape = self.split.stored[places], next(self.model.parameters()), self.model.noise_shape
+        chosen, weight = self.split.stored[places], next(self.model.parameters())
         x = self.split.data.to_input(torch.from_numpy(chosen), self._of_samples(chosen, places))
-        noise = None if shape is None else self._of_model(chosen, places, shape).to(weight)
+        noise = None if self.numbers is None else self._of_model(chosen, places, (self.numbers,)).to(weight)
         return self.model.taken(x), noise
 
     def _of_samples(self, chosen: np.ndarray, places: np.ndarray) -> Tensor | None:

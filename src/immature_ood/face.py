@@ -67,7 +67,7 @@ def train(
     run = _run(_model(model, images.shape[1:]), images, options, seed, name)
     if epochs < 0:
         raise ValueError(f"epochs: must be 0 or more, not {epochs}")
-    if epochs and len(images) < options.batch_size:
+    if epochs and len(images) < options.images_needed:
         raise ValueError(
             f"train: {len(images)} images are too few for batch_size {options.batch_size}; lower it, or give more"
         )
@@ -82,7 +82,7 @@ def extract(
     images: np.ndarray,
     batch_sizes: Sequence[int] = (1,),
     *,
-    objective: str = "log_prob",
+    objective: str | Sequence[str] | None = None,
     noise: str = "fixed",
     layers: str = "all",
     precision: str = "fp32",
@@ -96,7 +96,8 @@ def extract(
     Features); log_prob is among them if the model knows it. units: N numbers, alike for images that belong together; by
     default each is on its own. name: of the data set, from which the noise of dequantisation follows too.
     """
-    asked = {"batch_sizes": [*batch_sizes], "objective": objective, "noise": noise, "layers": layers}
+    objectives = objective if isinstance(objective, str | None) else [*objective]
+    asked = {"batch_sizes": [*batch_sizes], "objective": objectives, "noise": noise, "layers": layers}
     asked |= {"precision": precision}
     images, options = _checked(images, model.shape), _section(FeatureConfig, asked)
     if len(images) < max(options.batch_sizes):

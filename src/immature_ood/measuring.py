@@ -9,7 +9,7 @@ import torch
 
 from immature_ood.costs import FeatureCost, peak_memory, restart_peak
 from immature_ood.density import DensityModel
-from immature_ood.extraction import Split, extract
+from immature_ood.extraction import Split, extract, objectives_of
 from immature_ood.features import LOG_NORMS, PIXELS
 from immature_ood.study import FeatureConfig
 
@@ -49,7 +49,9 @@ def _measured(model: DensityModel, split: Split, statistics: Sequence[str], conf
         extract(model, some, config, statistics, noise_key=("measured",))
         return samples
 
-    loop = loop_seconds(model, split, config.objective) if LOG_NORMS in statistics else math.nan
+    loop = math.nan
+    if LOG_NORMS in statistics:
+        loop = sum(loop_seconds(model, split, objective) for objective in objectives_of(model, config))
     run(together)  # once for what is made but once
     device = next(model.parameters()).device
     before = _restart(device)
@@ -89,11 +91,12 @@ def loop_seconds(model: DensityModel, split: Split, objective: str = "log_prob")
     """Seconds for 1,000 samples, of the norms of all layers by a backward pass for each alone (arXiv 2502.00820)."""
     parameters = [parameter for _, parameter in model.layers()]
     function = model.objective(objective)
+    shape = function.noise_shape
 
     def run(samples: int) -> int:
         for place in range(samples):
             x = model.taken(split.data.to_input(torch.from_numpy(split.stored[place : place + 1]), None))
-            noise = None if model.noise_shape is None else torch.zeros(1, *model.noise_shape).to(x)
+            noise = None if shape is None else torch.zeros(1, *shape).to(next(model.parameters()))
             value = function(model, x, noise).value.sum()
             gradients = torch.autograd.grad(value, parameters, allow_unused=True)
             torch.stack([each.square().sum() for each in gradients if each is not None]).cpu()

@@ -113,6 +113,8 @@ class TrainingConfig(Config):
     """The optimiser's weight decay, of Adamax an L2 penalty, of AdamW decoupled."""
     batch_size: Positive = 64
     """A step takes so many images; an incomplete last batch of an epoch is left out."""
+    epochs_per_pass: Positive = 1
+    """A pass over the training images is so many epochs: with 10, epochs are tenths of what they are with 1."""
     warmup_epochs: NonNegative = 1
     """The learning rate rises linearly over so many epochs."""
     warmup: Literal["step", "epoch"] = "step"
@@ -125,6 +127,11 @@ class TrainingConfig(Config):
     """All is float32, or products are rounded to TF32, or the networks inside the couplings use bfloat16."""
     compile: bool = False
     """The model is compiled by torch.compile: minutes at the start, for a GPU, where small steps wait for launches."""
+
+    @property
+    def images_needed(self) -> int:
+        """The least number of training images: those of a step in each epoch of a pass."""
+        return self.batch_size * self.epochs_per_pass
 
 
 class FeatureConfig(Config):
@@ -142,8 +149,8 @@ class FeatureConfig(Config):
     """On a GPU products are rounded to TF32, which is faster, and not what the scores were checked with."""
     precision: Literal["fp32", "bf16-norms"] = "fp32"
     """All is float32, or the factors of the norms of weights are bfloat16, where there are instructions for it."""
-    objective: str = "log_prob"
-    """Gradients are of log_prob, of sum_z (the final latent summed, as in the released code), or a model's own."""
+    objective: str | list[str] | None = None
+    """Gradients are of these, such as log_prob or sum_z (as in the released code); by default what a model says."""
     layers: Literal["all", "without_weights"] | None = None
     """Norms are taken of these; by default of all that detectors read: without weights it takes half of the time."""
     noise: Literal["fixed", "fresh", "none"] = "fixed"
@@ -345,22 +352,27 @@ class Study(Config):
 
     def _bad_objectives(self) -> Iterator[str]:
         """What a model is asked for and has not got."""
-        objective = self.features.objective
         for name, model in self.models.items():
             known = model.objectives()
-            if objective not in known:
-                meant = registry.did_you_mean(objective, [*known])
-                yield f"features.objective: model {name!r} has no {objective!r}{meant}"
-                continue
-            given = {"log_norms", "pixels", *known[objective], *model.derived()}
+            for objective in self.objectives(name):
+                if objective not in known:
+                    meant = registry.did_you_mean(objective, [*known])
+                    yield f"features.objective: model {name!r} has no {objective!r}{meant}"
+            given = {"log_norms", "pixels", *model.statistics()}
             for detector, config in self.detectors.items():
                 if missing := [need for need in config.needs() if need not in given]:
-                    yield f"detectors.{detector}: needs {missing[0]!r}, which model {name!r} has not, by {objective}"
+                    yield f"detectors.{detector}: needs {missing[0]!r}, which model {name!r} has not"
+
+    def objectives(self, model: str) -> tuple[str, ...]:
+        """The objectives whose gradients are taken of a model."""
+        asked = self.features.objective
+        return (asked,) if isinstance(asked, str) else tuple(asked or self.models[model].scored_by())
 
     def statistics(self, model: str) -> list[str]:
-        """What features of a model hold: all that the detectors need, and log_prob if it is known."""
+        """What features of a model hold: all that the detectors need, and log_prob if gradients give it too."""
         needed = {need for config in self.detectors.values() for need in config.needs()}
-        return sorted(needed | {"log_prob"} & {*self.models[model].objectives()[self.features.objective]})
+        given = self.models[model].objectives()
+        return sorted(needed | {"log_prob"}.intersection(*(given[name] for name in self.objectives(model)[:1])))
 
     def _bad_sizes(self) -> list[str]:
         faults = [
@@ -383,7 +395,7 @@ class Study(Config):
         of_its_own = not self.datasets[dataset].samples_of
         needed = {"test": self.features.test_images} if of_its_own else {}
         if dataset in self.id_datasets:
-            needed["train"] = self.training.batch_size
+            needed["train"] = self.training.images_needed
         if dataset in self.id_datasets and of_its_own:
             needed["fit"] = self.features.fit_images
         return needed

@@ -23,7 +23,7 @@ from torch import Tensor
 
 from immature_ood.checkpoint_id import CheckpointId
 from immature_ood.checkpoints import STATE, WEIGHTS, Run, load_tensors, save_tensors
-from immature_ood.density import DensityModel, bits_per_dim
+from immature_ood.density import DensityModel, Objective, bits_per_dim
 from immature_ood.dequantisation import derive_seed, fixed_noise, mutated, training_noise
 from immature_ood.models import make_model
 from immature_ood.noise import fixed_normal, training_normal
@@ -90,6 +90,11 @@ class TrainingState:
     def device(self) -> torch.device:
         """Where the model is."""
         return next(self.model.parameters()).device
+
+    @property
+    def objective(self) -> Objective:
+        """What training raises the mean of."""
+        return self.model.objective(self.model.trained_by)
 
     @property
     def train_seconds(self) -> float:
@@ -160,22 +165,26 @@ def train(
 
 
 def _check_number(run: Run, images: int, until: int) -> None:
-    if until and images < run.training.batch_size:
+    needed = run.training.images_needed
+    if until and images < needed:
         raise ValueError(
             f"data set {run.id_dataset} has {images} training images, too few for training.batch_size "
-            f"{run.training.batch_size}; lower it, or give the data set more images"
+            f"{run.training.batch_size}, which needs {needed}; lower it, or give the data set more images"
         )
 
 
 def train_epoch(state: TrainingState, pixels: Tensor, received: Sequence[int] = ()) -> dict[str, Any]:
     """One pass over pixels (N, C, H, W) uint8 in a fresh order, or its rest; an incomplete last batch is left out.
 
+    With training.epochs_per_pass it is one of so many parts of a pass.
+
     received: signals that came meanwhile; after the first, the step under way is the last one, and TrainingInterrupted
     is raised. Returns train bits/dim (mean over the epoch's steps), learning rate, images per second and seconds.
     """
     run, began = state.run, time.perf_counter() - state.seconds
     size = run.training.batch_size
-    batches = _order(run, state.epoch + 1, len(pixels))[: len(pixels) // size * size].split(size)
+    batches = _batches(run, state.epoch, len(pixels))
+    steps = len(pixels) // size / run.training.epochs_per_pass
     value = _value(state)
     with _precision(state):
         for index, batch in enumerate(batches):
@@ -188,7 +197,7 @@ def train_epoch(state: TrainingState, pixels: Tensor, received: Sequence[int] = 
                 )
             x = _prepared(state, pixels[batch.to(pixels.device)], state.epoch + 1, index)
             noise = _training_noise(state, len(x), state.epoch + 1, index)
-            state.losses.append(_step(state, x, noise=noise, value=value, steps_per_epoch=len(batches)))
+            state.losses.append(_step(state, x, noise=noise, value=value, steps_per_epoch=steps))
             state.seconds = time.perf_counter() - began
     losses, seconds, state.losses, state.seconds = state.losses, state.seconds, [], 0.0
     state.epoch += 1
@@ -206,7 +215,7 @@ def train_epoch(state: TrainingState, pixels: Tensor, received: Sequence[int] = 
 def mean_bits_per_dim(model: DensityModel, x: Tensor, noise: Tensor | None = None) -> float:
     """Mean bits per dimension of dequantised images x (N, C, H, W), by the objective that the model is trained by.
 
-    noise: the model's own, (N, *noise_shape), if it needs any.
+    noise: of that objective, (N, *noise_shape), if it needs any.
     """
     place, objective = next(model.parameters()), model.objective(model.trained_by)
     noises = repeat(None) if noise is None else (chunk.to(place) for chunk in noise.split(EVALUATION_CHUNK))
@@ -299,18 +308,28 @@ def _fit_images(run: Run, pixels: np.ndarray) -> Tensor:
 
 
 def _training_noise(state: TrainingState, images: int, epoch: int, index: int) -> Tensor | None:
-    """The model's own noise of a batch, fresh, (N, *noise_shape); None if it needs none."""
-    if state.model.noise_shape is None:
+    """The objective's own noise of a batch, fresh, (N, *noise_shape); None if it needs none."""
+    noise_shape = state.objective.noise_shape
+    if noise_shape is None:
         return None
-    shape = (images, *state.model.noise_shape)
+    shape = (images, *noise_shape)
     return training_normal(shape, *state.run.random_key, epoch, index).to(state.device)
 
 
 def _fit_noise(state: TrainingState, pixels: np.ndarray) -> Tensor | None:
-    """The model's own noise of held-out images, the same at every epoch; None if it needs none."""
-    if state.model.noise_shape is None:
+    """The objective's own noise of held-out images, the same at every epoch; None if it needs none."""
+    noise_shape = state.objective.noise_shape
+    if noise_shape is None:
         return None
-    return fixed_normal(pixels, state.run.stands_for or state.run.id_dataset, state.model.noise_shape)
+    return fixed_normal(pixels, state.run.stands_for or state.run.id_dataset, noise_shape)
+
+
+def _batches(run: Run, done: int, images: int) -> tuple[Tensor, ...]:
+    """The places of the images of each step of the epoch after so many are done."""
+    size, parts = run.training.batch_size, run.training.epochs_per_pass
+    passes, part = divmod(done, parts)
+    batches = _order(run, passes + 1, images)[: images // size * size].split(size)
+    return batches[part * len(batches) // parts : (part + 1) * len(batches) // parts]
 
 
 def _order(run: Run, epoch: int, images: int) -> Tensor:
@@ -326,8 +345,8 @@ def _precision(state: TrainingState) -> AbstractContextManager[None]:
 
 
 def _value(state: TrainingState) -> Callable[[Tensor, Tensor | None], Tensor]:
-    """The objective that training raises, of x and the model's own noise, compiled if the study says so."""
-    model, objective = state.model, state.model.objective(state.model.trained_by)
+    """The value of what training raises, of x and its own noise, compiled if the study says so."""
+    model, objective = state.model, state.objective
 
     def value(x: Tensor, noise: Tensor | None) -> Tensor:
         return objective(model, x, noise).value
@@ -344,9 +363,9 @@ def _step(
     *,
     noise: Tensor | None,
     value: Callable[[Tensor, Tensor | None], Tensor],
-    steps_per_epoch: int,
+    steps_per_epoch: float,
 ) -> float:
-    """One optimiser step on x (N, C, H, W) and the model's own noise; returns its loss, bits/dim.
+    """One optimiser step on x (N, C, H, W) and the objective's own noise; returns its loss, bits/dim.
 
     Raises TrainingDiverged before any harm.
     """
@@ -367,7 +386,7 @@ def _step(
     return loss.item()
 
 
-def _warmth(options: TrainingConfig, step: int, steps_per_epoch: int) -> float:
+def _warmth(options: TrainingConfig, step: int, steps_per_epoch: float) -> float:
     """The share of the learning rate at a step (from 0): it rises linearly over the epochs of warm-up, then is 1.
 
     It is raised at every step, or once an epoch: then the epochs 1, 2, … have the shares 1/w, 2/w, …

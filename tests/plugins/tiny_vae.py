@@ -40,7 +40,7 @@ class TinyVae(DensityModel):
 
     def __init__(self, config, shape, generator):
         super().__init__(shape)
-        self.noise_shape = (config.latents,)
+        self.latents = config.latents
         self.encoder = nn.Linear(self.dimensions, 2 * config.latents)
         self.hidden = nn.Linear(config.latents, 5)
         self.decoder = nn.Linear(5, 2 * self.dimensions)
@@ -49,7 +49,7 @@ class TinyVae(DensityModel):
 
     def objectives(self):
         """The evidence lower bound, with one sample of the posterior."""
-        return {"elbo": Objective("elbo", TinyVae.elbo)}
+        return {"elbo": Objective("elbo", TinyVae.elbo, noise_shape=(self.latents,))}
 
     def elbo(self, x: Tensor, noise: Tensor) -> Evaluated:
         """log p(x | z) + log p(z) − log q(z | x) in nats, with z = mean + deviation · noise; x (N, ...)."""
@@ -62,7 +62,7 @@ class TinyVae(DensityModel):
 
     def sample(self, number, generator, temperature=1.0):
         """See DensityModel.sample."""
-        z = temperature * torch.randn(number, *self.noise_shape, generator=generator).to(self.decoder.weight)
+        z = temperature * torch.randn(number, self.latents, generator=generator).to(self.decoder.weight)
         with torch.no_grad():
             mean, log_deviation = self.decoder(torch.tanh(self.hidden(z))).chunk(2, dim=1)
         noise = temperature * torch.randn(mean.shape, generator=generator).to(mean)

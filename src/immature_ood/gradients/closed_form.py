@@ -121,7 +121,7 @@ class ClosedForm:
         for name, each in self._watched.items():
             self._watch(name, each.module, each.form)
         for number in TRIALS:
-            self._try(model, *trial(model, number))
+            self._try(model, *trial(model, self._objective, number))
 
     def __call__(self, x: Tensor, batch_sizes: Sequence[int], noise: Tensor | None = None) -> Measured:
         return self._run(x, batch_sizes, noise)

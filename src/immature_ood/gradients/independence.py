@@ -15,7 +15,7 @@ def check_independence(model: DensityModel, objective: Objective) -> None:
 
     So it does where batch norm takes its statistics from the batch, or dropout is on. Both are off in eval mode.
     """
-    x, noise = trial(model, 3)
+    x, noise = trial(model, objective, 3)
     pairs = [[0, 1], [0, 2]]
     with torch.no_grad():
         one, other = (objective(model, x[p], None if noise is None else noise[p]).value[0] for p in pairs)
@@ -32,12 +32,12 @@ def alike(one: Tensor, other: Tensor, tolerance: float, model: DensityModel) -> 
     return torch.allclose(one, other, rtol=tolerance, atol=tolerance * model.dimensions, equal_nan=True)
 
 
-def trial(model: DensityModel, number: int) -> tuple[Tensor, Tensor | None]:
-    """Images to try a model with, alike each time, and noise if it needs any, of its dtype and on its device.
+def trial(model: DensityModel, objective: Objective, number: int) -> tuple[Tensor, Tensor | None]:
+    """Images to try an objective with, alike each time, and noise if it needs any, of its dtype and on its device.
 
     They are the model's own examples, (number, *shape); noise is standard normal, (number, *noise_shape).
     """
     generator, weight = torch.Generator().manual_seed(0), next(model.parameters())
     x = model.taken(model.example(number, generator))
-    shape = model.noise_shape
+    shape = objective.noise_shape
     return x, None if shape is None else torch.randn(number, *shape, generator=generator).to(weight)
