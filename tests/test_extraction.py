@@ -235,6 +235,37 @@ def test_norms_of_a_model_with_noise_are_those_of_a_loop(engine):
             torch.testing.assert_close(norms.squared[place], expected, rtol=1e-9, atol=0)
 
 
+TWO_SIDED = {"architecture": str(Path(__file__).with_name("plugins") / "two_sided.py")}
+
+
+def test_several_objectives_are_groups_of_layers_and_others_give_what_is_missing():
+    model = make_model(registry.parse("models", TWO_SIDED), (1, 3, 3), torch.Generator().manual_seed(0))
+    stored = np.random.default_rng(0).integers(0, 256, (6, 1, 3, 3), dtype=np.uint8)
+    config = {"batch_sizes": [1, 2]}
+
+    def features(statistics, **changes):
+        options = FeatureConfig.model_validate({**config, **changes})
+        found = extraction.extract(model, Split(stored, ImageConfig(side=3), "digits", "test"), options, statistics)
+        return {one.batch_size: one for one in found}
+
+    together = features(["log_norms", "log_prob", "spread", "error"])
+    for b in (1, 2):
+        layers = together[b].layers
+        assert layers == ("near/guess.weight", "near/guess.bias", "far/guess.weight", "far/guess.bias")
+        for place, name in enumerate(("near", "far")):
+            alone = features(["log_norms", "error"], objective=name)[b]
+            assert alone.layers == ("guess.weight", "guess.bias")
+            assert np.array_equal(together[b].log_norms[:, 2 * place : 2 * place + 2], alone.log_norms)
+            assert place or np.array_equal(together[b].of("error"), alone.of("error"))  # the first that gives it
+        assert np.array_equal(together[b].log_prob, features(["log_prob"], objective="bound")[b].log_prob)
+        assert together[b].of("spread").shape == (6 // b, b, 2)
+        # The noise of one draw is the first of two, whoever asks for it.
+        far = features(["error"], objective="far")[b].of("error")
+        assert np.allclose(together[b].of("spread")[..., 0].mean(axis=1), -far, rtol=1e-6)
+    assert "log_prob" not in features(["log_norms"])[1].statistics
+    assert features(["log_norms"], objective=["far", "near"])[1].layers[0] == "far/guess.weight"
+
+
 def test_features_hold_what_was_asked_for_and_log_prob_where_it_is_known():
     asked = {"log_norms": ["log_norms"], "latent": ["latent"], "pixels": ["pixels"], "elbo": ["elbo"]}
     for name, statistics in asked.items():

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from test_models import CASES
 
 from immature_ood import registry, runtime, training
 from immature_ood.checkpoints import STATE, Run, load_tensors
@@ -60,14 +61,64 @@ def train(folder, *epochs, run=RUN, on_epoch=lambda row: None):
     """Trains to each of the epochs in turn, each in a job of its own; returns the last state."""
     for previous, until in zip([None, *epochs], epochs, strict=False):
         begun = previous is not None
-        state = training.restore(run, folder / str(previous)) if begun else training.start(run, pixels())
+        stored, held_out = stored_for(run.data, 70), stored_for(run.data, 30, seed=1)
+        state = training.restore(run, folder / str(previous)) if begun else training.start(run, stored)
         keep = partial(training.save, folder=folder / str(until))
-        state = training.train(state, until, pixels(), pixels(30, seed=1), folder / "scratch", on_epoch, keep)
+        state = training.train(state, until, stored, held_out, folder / "scratch", on_epoch, keep)
     return state
 
 
 def same_bytes(first, second):
     return all((first / name).read_bytes() == (second / name).read_bytes() for name in FILES)
+
+
+def stored_for(data, number, seed=0):
+    """Samples of a kind of data: images with something to learn, else numbers at random."""
+    if data == DATA:
+        return pixels(number, seed)
+    drawn = np.random.default_rng(seed).integers(0, data.levels, (number, *data.shape))
+    return drawn.astype(data.storage)
+
+
+def as_wide_as_high():
+    """An example of each model of the package, of samples that a study may hold."""
+    found = {case.config.architecture: case for case in CASES.values() if case.shape == case.data.shape}
+    return [found[name] for name in sorted(found) if name in registry.names("models")]
+
+
+@pytest.mark.parametrize("case", as_wide_as_high(), ids=lambda case: case.config.architecture)
+def test_every_model_trains_on_byte_for_byte_and_falls_in_bits(tmp_path, case):
+    options = TrainingConfig(batch_size=8, learning_rate=3e-3)
+    run = replace(RUN, model=case.config, data=case.data, training=options)
+    train(tmp_path / "chain", 0, 1, 3, run=run)
+    state = train(tmp_path / "once", 3, run=run)
+    assert same_bytes(tmp_path / "chain/3", tmp_path / "once/3")
+    assert state.log[-1]["train_bits_per_dim"] < state.log[1]["train_bits_per_dim"]
+    assert all(np.isfinite(row["fit_bits_per_dim"]) for row in state.log)
+
+
+def test_a_pass_may_be_several_epochs(tmp_path):
+    """Four epochs of a quarter see each image once, as one of a whole, in the same order, and so do the next four."""
+    parts = [training._batches(with_options(epochs_per_pass=4, batch_size=16), done, 70) for done in range(8)]
+    whole = [training._batches(with_options(batch_size=16), done, 70) for done in range(2)]
+    assert [len(part) for part in parts] == [1] * 8
+    for done in range(2):
+        together = [batch.tolist() for part in parts[4 * done : 4 * done + 4] for batch in part]
+        assert together == [batch.tolist() for batch in whole[done]]
+    uneven = [training._batches(with_options(epochs_per_pass=3, batch_size=16), done, 70) for done in range(3)]
+    assert sorted(len(part) for part in uneven) == [1, 1, 2]
+    run = with_options(epochs_per_pass=3, batch_size=8, warmup_epochs=2)
+    train(tmp_path / "chain", 1, 4, 5, run=run)
+    state = train(tmp_path / "once", 5, run=run)
+    assert same_bytes(tmp_path / "chain/5", tmp_path / "once/5")
+    assert [row["images_seen"] for row in state.log] == [0, 16, 40, 64, 80, 104]
+    assert state.log[-1]["learning_rate"] == OPTIONS.learning_rate
+
+
+def test_a_pass_of_more_epochs_than_steps_is_refused(tmp_path):
+    run = with_options(epochs_per_pass=5)
+    with pytest.raises(ValueError, match=r"70 training images, too few for .* 16, which needs 80 for a step an"):
+        train(tmp_path, 1, run=run)
 
 
 @pytest.mark.parametrize(

@@ -169,7 +169,7 @@ def _check_number(run: Run, images: int, until: int) -> None:
     if until and images < needed:
         raise ValueError(
             f"data set {run.id_dataset} has {images} training images, too few for training.batch_size "
-            f"{run.training.batch_size}, which needs {needed}; lower it, or give the data set more images"
+            f"{run.training.batch_size}, which needs {needed} for a step an epoch; lower it, or give more images"
         )
 
 
