@@ -72,7 +72,10 @@ def images(number, shape, seed=0, dtype=torch.float64):
 def cases():
     """The examples that each model gives of itself, of the package and of tests, by what they are."""
     plugins = Path(__file__).with_name("plugins")
-    for name in [*registry.names("models"), *(str(plugins / f"{own}.py") for own in ("tiny_vae", "two_sided"))]:
+    for name in [
+        *registry.names("models"),
+        *(str(plugins / f"{own}.py") for own in ("tiny_vae", "two_sided", "zuko_flow")),
+    ]:
         for config, shape in registry.config_class("models", name).examples():
             case = Case(config.model_copy(update={"architecture": name}), shape)
             options = config.model_dump(exclude={"architecture"}).values()

@@ -93,6 +93,10 @@ def test_every_model_trains_on_byte_for_byte_and_falls_in_bits(tmp_path, case):
     train(tmp_path / "chain", 0, 1, 3, run=run)
     state = train(tmp_path / "once", 3, run=run)
     assert same_bytes(tmp_path / "chain/3", tmp_path / "once/3")
+    for epoch, way in ((1, "chain"), (3, "once")):
+        held_out = np.load(tmp_path / way / str(epoch) / "held_out.npy")
+        assert held_out.shape == (30,)
+        assert held_out.mean() == pytest.approx(state.log[epoch]["fit_bits_per_dim"], rel=1e-12)
     assert state.log[-1]["train_bits_per_dim"] < state.log[1]["train_bits_per_dim"]
     assert all(np.isfinite(row["fit_bits_per_dim"]) for row in state.log)
 
@@ -432,7 +436,7 @@ def test_without_dequantisation_the_model_sees_the_pixels(monkeypatch, tmp_path)
         assert torch.equal(levels, levels.round())
     state = train(tmp_path, 0, run=run)
     fit_x = torch.from_numpy(pixels(30, seed=1)).float() / 256 - 0.5
-    assert state.log[0]["fit_bits_per_dim"] == training.mean_bits_per_dim(state.model, fit_x)
+    assert state.log[0]["fit_bits_per_dim"] == training.each_bits_per_dim(state.model, fit_x).mean().item()
 
 
 def test_training_images_are_augmented_and_fit_images_are_not(monkeypatch, tmp_path):
@@ -448,7 +452,7 @@ def test_training_images_are_augmented_and_fit_images_are_not(monkeypatch, tmp_p
     assert len(first & second) < len(first) / 4 < 16  # of 64 images, and 18 ways to change one
     state = train(tmp_path, 0, run=run)
     fit_x = torch.from_numpy(pixels(30, seed=1)).float() / 256 - 0.5
-    assert state.log[0]["fit_bits_per_dim"] == training.mean_bits_per_dim(state.model, fit_x)
+    assert state.log[0]["fit_bits_per_dim"] == training.each_bits_per_dim(state.model, fit_x).mean().item()
 
 
 def test_frozen_augmentation_is_drawn_once(monkeypatch, tmp_path):
@@ -535,7 +539,7 @@ def test_training_fits_and_the_log_says_so(tmp_path):
 
 def test_a_sidecar_says_what_it_was_trained_from_and_what_the_lowest_bits_per_dim_so_far_are(tmp_path, monkeypatch):
     measured = iter([3.0, 1.0, 2.0, 1.5])
-    monkeypatch.setattr(training, "mean_bits_per_dim", lambda *_: next(measured))
+    monkeypatch.setattr(training, "each_bits_per_dim", lambda *_: torch.tensor([next(measured)]))
     train(tmp_path, 0, 2, 3)
     sidecars = [json.loads((tmp_path / epoch / "checkpoint.json").read_text()) for epoch in "023"]
     found = [(s["previous"], s["fit_bits_per_dim"], s["lowest_fit_bits_per_dim"]) for s in sidecars]

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from immature_ood.features import Features
     from immature_ood.intervals import Estimate
     from immature_ood.study import Study, StudyError
+    from immature_ood.wrapping import Wrapped
 
 __all__ = [
     "DensityModel",
@@ -21,6 +22,7 @@ __all__ = [
     "FittedDetector",
     "Study",
     "StudyError",
+    "Wrapped",
     "auroc",
     "extract",
     "fit",
@@ -36,6 +38,7 @@ HOMES = {
     "features": ["Features"],
     "intervals": ["Estimate"],
     "study": ["Study", "StudyError"],
+    "wrapping": ["Wrapped"],
 }
 
 

@@ -57,7 +57,7 @@ class Objective:
         return evaluated
 
 
-class DensityModel(nn.Module, ABC):
+class DensityModel(nn.Module):
     """A density p_θ over samples of one shape, such as 8-bit images (C, H, W).
 
     Promises: its objectives have no hidden randomness, never write to the caller's tensors, treat samples one by one
@@ -122,9 +122,12 @@ class DensityModel(nn.Module, ABC):
             for network, own in zip(networks, before, strict=True):
                 network.network_dtype = own
 
-    @abstractmethod
     def sample(self, number: int, generator: torch.Generator, temperature: float = 1.0) -> Tensor:
-        """Draws images: (number, C, H, W), in [−0.5, 0.5) but for the model's own overshoot."""
+        """Draws images: (number, C, H, W), in [−0.5, 0.5) but for the model's own overshoot.
+
+        At temperature 0 they do not depend on the generator. Raises NotImplementedError if the model draws none.
+        """
+        raise NotImplementedError(f"{type(self).__name__} draws no samples")
 
     def example(self, number: int, generator: torch.Generator) -> Tensor:
         """Some x to try the model with, (number, *shape): uniform in [−0.5, 0.5), or, of tokens, some tokens."""
@@ -143,7 +146,7 @@ class DensityModel(nn.Module, ABC):
         return self.named_parameters()
 
 
-class Flow(DensityModel):
+class Flow(DensityModel, ABC):
     """A density with latents: an invertible map of the sample, whose density is known."""
 
     @abstractmethod

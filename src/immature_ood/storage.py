@@ -23,6 +23,7 @@ __all__ = [
     "read_json",
     "read_json_lines",
     "save_arrays",
+    "write_array",
     "write_bytes",
     "write_json",
     "write_whole",

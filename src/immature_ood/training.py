@@ -30,14 +30,14 @@ from immature_ood.noise import fixed_normal, training_normal
 from immature_ood.progress import progress
 from immature_ood.provenance import versions
 from immature_ood.runtime import has_room_for
-from immature_ood.storage import StorageError, read_json_lines, write_bytes, write_json
+from immature_ood.storage import StorageError, read_json_lines, write_array, write_bytes, write_json
 from immature_ood.study import TrainingConfig
 
 __all__ = [
     "TrainingDiverged",
     "TrainingInterrupted",
     "TrainingState",
-    "mean_bits_per_dim",
+    "each_bits_per_dim",
     "restore",
     "save",
     "start",
@@ -68,6 +68,7 @@ class TrainingState:
     log: one row an epoch: bits/dim on the training and on held-out images, speed and wall time.
     previous: the epoch that was restored from its checkpoint, None for a chain's first job.
     losses, seconds: of the steps of the epoch under way, bits/dim and wall time; none between two epochs.
+    held_out: bits/dim of each of the held-out images after the last epoch, (N,) float64; not stored between jobs.
     """
 
     run: Run
@@ -80,6 +81,7 @@ class TrainingState:
     previous: int | None = None
     losses: list[float] = field(default_factory=list)
     seconds: float = 0.0
+    held_out: Tensor | None = None
 
     @property
     def checkpoint(self) -> CheckpointId:
@@ -153,11 +155,14 @@ def train(
                     except TrainingInterrupted:
                         _save_scratch(file, state)
                         raise
-                row["fit_bits_per_dim"] = mean_bits_per_dim(state.model, fit_x, fit_noise)
+                state.held_out = each_bits_per_dim(state.model, fit_x, fit_noise)
+                row["fit_bits_per_dim"] = state.held_out.mean().item()
                 state.log.append({"epoch": state.epoch, "images_seen": state.images_seen, **row})
                 _save_scratch(file, state)
                 on_epoch(state.log[-1])
                 advance(note=f"{row['fit_bits_per_dim']:.3f} {state.run.data.unit}")
+        if state.held_out is None:  # all epochs were done by a job that ended before its states were saved
+            state.held_out = each_bits_per_dim(state.model, fit_x, fit_noise)
         keep(state)
         for state_file in folder.glob("*.safetensors"):  # also those of runs that were given up
             state_file.unlink()
@@ -212,8 +217,8 @@ def train_epoch(state: TrainingState, pixels: Tensor, received: Sequence[int] = 
 
 
 @torch.no_grad()
-def mean_bits_per_dim(model: DensityModel, x: Tensor, noise: Tensor | None = None) -> float:
-    """Mean bits per dimension of dequantised images x (N, C, H, W), by the objective that the model is trained by.
+def each_bits_per_dim(model: DensityModel, x: Tensor, noise: Tensor | None = None) -> Tensor:
+    """Bits per dimension of dequantised images x (N, C, H, W), (N,), by the objective that the model is trained by.
 
     noise: of that objective, (N, *noise_shape), if it needs any.
     """
@@ -221,11 +226,14 @@ def mean_bits_per_dim(model: DensityModel, x: Tensor, noise: Tensor | None = Non
     noises = repeat(None) if noise is None else (chunk.to(place) for chunk in noise.split(EVALUATION_CHUNK))
     chunks = zip(x.split(EVALUATION_CHUNK), noises, strict=False)
     log_prob = torch.cat([objective(model, model.taken(chunk), own).value.double() for chunk, own in chunks])
-    return bits_per_dim(log_prob, model.dimensions).mean().item()
+    return bits_per_dim(log_prob, model.dimensions).cpu()
 
 
 def save(state: TrainingState, folder: Path) -> None:
-    """Writes weights and training state (deterministic), log, and a sidecar of costs, maturity and versions."""
+    """Writes weights and training state (deterministic), log, and a sidecar of costs, maturity and versions.
+
+    And held_out.npy, (N,) float64: bits/dim of each held-out image of the log's last row.
+    """
     last = state.log[-1]
     measured = {name: last[name] for name in ("train_bits_per_dim", "fit_bits_per_dim")}
     lowest = min(row["fit_bits_per_dim"] for row in state.log)
@@ -234,6 +242,8 @@ def save(state: TrainingState, folder: Path) -> None:
     )
     save_tensors(folder / "state.safetensors", STATE, _optimizer_tensors(state), state.run, state.progress)
     write_bytes(folder / "log.jsonl", "".join(json.dumps(row) + "\n" for row in state.log).encode())
+    if state.held_out is not None:
+        write_array(folder / "held_out.npy", state.held_out.numpy())
     cost = {
         "checkpoint": asdict(state.checkpoint),
         "previous": state.previous,

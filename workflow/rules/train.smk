@@ -11,6 +11,7 @@ rule train:
         state=f"{CHECKPOINT}/state.safetensors",
         log=f"{CHECKPOINT}/log.jsonl",
         sidecar=f"{CHECKPOINT}/checkpoint.json",
+        held_out=f"{CHECKPOINT}/held_out.npy",
     log:
         f"{SHARED}/logs/train/{RUN}/epoch={{epoch}}.log",
     benchmark:

@@ -10,7 +10,7 @@ from immature_ood.density import DensityModel, Evaluated
 from immature_ood.gradients.engine import FP32, Measured, chosen_layers
 from immature_ood.gradients.norms import group_norms
 
-__all__ = ["Generic"]
+__all__ = ["Evaluation", "Generic"]
 
 
 class Generic:
@@ -23,7 +23,7 @@ class Generic:
     ) -> None:
         if precision != FP32:
             raise ValueError(f"precision: {precision} is of the closed forms' products; the generic engine forms none")
-        self._model = _Evaluation(model, objective)
+        self._model = Evaluation(model, objective)
         self._parameters = chosen_layers(model, layers)
 
     @property
@@ -55,7 +55,7 @@ class Generic:
         return value[0], (value[0], {name: statistic[0] for name, statistic in statistics.items()})
 
 
-class _Evaluation(torch.nn.Module):
+class Evaluation(torch.nn.Module):
     """A model whose forward is an objective, as functional_call needs it."""
 
     def __init__(self, model: DensityModel, objective: str) -> None:
