@@ -205,6 +205,9 @@ class ModelConfig(Config):
     mutation_rate: Annotated[Real, Field(ge=0, le=1)] = 0.0
     """In training this share of all numbers is replaced by any, as for a background model (Ren et al. 2019)."""
 
+    training: dict[str, Any] = {}
+    """The model is trained by these options of the section training in place of the study's."""
+
     def objectives(self) -> Mapping[str, tuple[str, ...]]:
         """What can be differentiated of the model, and the statistics that each gives, as DensityModel.objectives."""
         return {"log_prob": ("log_prob",)}

@@ -124,7 +124,7 @@ def diagnose(study: Study, results: Path) -> Iterator[tuple[bool, str]]:
     except runtime.DeviceError as error:
         device = torch.device("cpu")
         yield False, str(error)
-    asked = (study.training.precision, study.features.precision)
+    asked = dict.fromkeys([*(study.training_of(name).precision for name in study.models), study.features.precision])
     yield from (_bfloat16(precision, device) for precision in asked if precision.startswith("bf16"))
     tools = {"conda": "--use-conda", "sbatch": "--profile slurm"}
     found = ", ".join(

@@ -64,6 +64,7 @@ DEFAULT_MODEL = "glow"  # of a study that names none, and of a model whose name 
 DETECTORS = ("gradient_norms", "likelihood", "typicality")  # of a study that names none
 
 
+SHARED = {"dequantisation", "epochs_per_pass"}  # of training, for all models of a study
 IMAGES = "images"  # the kind of data of a study, source or model that names none
 
 
@@ -204,7 +205,7 @@ class Study(Config):
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Jobs use a GPU where there is one (auto), never (cpu), or ask for one each (cuda)."""
     training: TrainingConfig = TrainingConfig()
-    """All models are trained so."""
+    """All models are trained so, but for what a model has of its own."""
     samples: Positive = 16
     """So many images are drawn from each checkpoint, to be looked at."""
     features: FeatureConfig = FeatureConfig()
@@ -228,6 +229,7 @@ class Study(Config):
     def _consistent(self) -> Self:
         faults = [*self._unknown_plug_ins(), *self._unknown_names(), *self._bad_lists()]
         faults = faults or [*self._of_other_kinds()]  # which looks names up, as do the next
+        faults = faults or [*self._bad_training()]  # which the sizes follow from
         faults = faults or [*self._bad_samples(), *self._bad_sizes(), *self._bad_shapes(), *self._bad_detectors()]
         faults = faults or self._bad_layers()
         faults = faults or [*self._bad_objectives()]
@@ -314,6 +316,20 @@ class Study(Config):
             if len(same) > 1
         ]
 
+    def _bad_training(self) -> Iterator[str]:
+        """What models have of the section training that it has not, or that all models must share."""
+        for name, model in self.models.items():
+            key = f"models.{name}.training"
+            yield from (f"{key}.{shared}: is the same for all models" for shared in SHARED & {*model.training})
+            try:
+                self.training_of(name)
+            except ValidationError as error:
+                yield from (f"{key}.{fault}" for fault in faults_of(TrainingConfig, error, model.training))
+
+    def training_of(self, model: str) -> TrainingConfig:
+        """How a model is trained: as all are, but for what it has of its own."""
+        return TrainingConfig.model_validate({**self.training.model_dump(), **self.models[model].training})
+
     def _bad_samples(self) -> list[str]:
         faults = []
         for name, dataset in self.datasets.items():
@@ -395,7 +411,7 @@ class Study(Config):
         of_its_own = not self.datasets[dataset].samples_of
         needed = {"test": self.features.test_images} if of_its_own else {}
         if dataset in self.id_datasets:
-            needed["train"] = self.training.images_needed
+            needed["train"] = max(self.training_of(model).images_needed for model in self.models)
         if dataset in self.id_datasets and of_its_own:
             needed["fit"] = self.features.fit_images
         return needed

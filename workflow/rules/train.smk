@@ -27,9 +27,11 @@ rule train:
         mem_mb=memory(4000),
         runtime=720,
     params:
-        model=lambda wildcards: study.models[wildcards.model].model_dump(),
+        model=lambda wildcards: study.models[wildcards.model].model_dump(
+            exclude={"training"}
+        ),
         threads=study.threads,
-        training=study.training.model_dump(),
+        training=lambda wildcards: study.training_of(wildcards.model).model_dump(),
         augmentation=lambda wildcards: study.datasets[
             wildcards.id
         ].augmentation.model_dump(),
