@@ -14,7 +14,7 @@ import immature_ood as ood
 from immature_ood import training
 from immature_ood.checkpoints import Run
 from immature_ood.kinds.images import Config as ImageConfig
-from immature_ood.registry import parse
+from immature_ood.registry import names, parse
 from immature_ood.study import TrainingConfig
 
 README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
@@ -153,7 +153,9 @@ BAD_CALLS = {
     "block: unknown key; did you mean 'blocks'?": lambda model, features: ood.make_model(
         {"architecture": "glow", "block": 1}, (1, 4, 4)
     ),
-    "architecture: is missing; name one of glow, tied_flow": lambda model, features: ood.make_model({}, (1, 4, 4)),
+    f"architecture: is missing; name one of {', '.join(names('models'))}": lambda model, features: ood.make_model(
+        {}, (1, 4, 4)
+    ),
     "blocks: 2 blocks halve the side 2 times, but image.side is 6": lambda model, features: ood.make_model(
         "glow", (1, 6, 6)
     ),

@@ -265,6 +265,7 @@ def test_the_inverse_of_the_latents_is_the_image(case):
 
 PRIORS = {  # as the field writes them
     "glow": lambda z: torch.distributions.Normal(0.0, 1.0).log_prob(z),
+    "realnvp": lambda z: torch.distributions.Normal(0.0, 1.0).log_prob(z),
     "tied_flow": lambda z: -F.softplus(z, threshold=50) - F.softplus(-z, threshold=50),
 }
 
