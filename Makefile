@@ -93,3 +93,4 @@ benchmarks/.packages: benchmarks/requirements.txt
 
 bench: $(INSTALLED) benchmarks/.packages
 	python benchmarks/run.py $(if $(CONFIGS),--configs $(CONFIGS))
+	$(if $(CONFIGS),,python benchmarks/models.py)
