@@ -27,6 +27,7 @@ MARKER = "<!-- models: written by benchmarks/models.py -->"
 SAMPLES = 20
 SHAPES = {"images": (1, 28, 28), "tokens": (128,)}
 GROUPS = (1, 5)
+HELP = "by default all but tied_flow, of the released size: minutes a round"
 METHODS = {"own": None, "vmap": "generic", "loop": "loop"}
 
 
