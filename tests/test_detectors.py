@@ -80,6 +80,7 @@ def make_features(groups=200, b=1, seed=0, shift=0.0, split="fit", layers=LAYERS
         statistics={
             "log_norms": norms.astype(np.float32),
             "log_prob": log_prob,
+            "likelihood_regret": (1 + shift) * generator.gamma(4, size=groups),
             "log_prior": -0.5 * (latents**2 + np.log(2 * np.pi)).sum(axis=2).mean(axis=1),
             "latents": latents.astype(np.float32),
             "log_singular_values": log_singular_values.astype(np.float32),
