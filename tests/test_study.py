@@ -350,6 +350,17 @@ WITHOUT = {"gradient_norms": {"layers": "without_weights"}}
 def test_a_study_that_asks_a_model_for_what_it_has_not_got_is_refused_naming_both():
     config = changed("models", VAE) | {"detectors": ["gradient_norms", "likelihood"]}
     assert faults(config) == ["detectors.likelihood: needs 'log_prob', which model 'vae' has not"]
+    config["models"] = VAE | {"glow": {}}  # one of which has it
+    study = Study.parse(config)
+    assert [*study.detectors_of("vae")] == ["gradient_norms"]
+    assert [*study.detectors_of("glow")] == ["gradient_norms", "likelihood"]
+    assert study.statistics("vae") == ["log_norms"]
+    read = {place.model: [*study.readings(place)] for place in study.places()}
+    assert read == {"vae": ["gradient_norms"], "glow": ["gradient_norms", "likelihood"]}
+    config["detectors"] = ["likelihood"]
+    assert faults(config) == ["models.vae: no detector can read it"]
+    config["models"] = VAE
+    config["detectors"] = ["gradient_norms", "likelihood"]
     config["features"]["objective"] = "log_prob"
     assert faults(config)[0] == "features.objective: model 'vae' has no 'log_prob'; valid names: elbo"
     del config["features"]["objective"]

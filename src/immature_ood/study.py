@@ -374,10 +374,21 @@ class Study(Config):
                 if objective not in known:
                     meant = registry.did_you_mean(objective, [*known])
                     yield f"features.objective: model {name!r} has no {objective!r}{meant}"
-            given = {"log_norms", "pixels", *model.statistics()}
-            for detector, config in self.detectors.items():
-                if missing := [need for need in config.needs() if need not in given]:
-                    yield f"detectors.{detector}: needs {missing[0]!r}, which model {name!r} has not"
+        for detector, config in self.detectors.items():
+            missing = [self._missing(config, model) for model in self.models]
+            if all(missing):
+                which = ", nor ".join(map(repr, self.models))
+                yield f"detectors.{detector}: needs {missing[0][0]!r}, which model {which} has not"
+        yield from (f"models.{name}: no detector can read it" for name in self.models if not self.detectors_of(name))
+
+    def _missing(self, config: DetectorConfig, model: str) -> list[str]:
+        """What a detector needs and a model does not give."""
+        given = {"log_norms", "pixels", *self.models[model].statistics()}
+        return [need for need in config.needs() if need not in given]
+
+    def detectors_of(self, model: str) -> dict[str, DetectorConfig]:
+        """By name, the detectors that can read a model; the others have no rows of it."""
+        return {name: config for name, config in self.detectors.items() if not self._missing(config, model)}
 
     def objectives(self, model: str) -> tuple[str, ...]:
         """The objectives whose gradients are taken of a model."""
@@ -386,7 +397,7 @@ class Study(Config):
 
     def statistics(self, model: str) -> list[str]:
         """What features of a model hold: all that the detectors need, and log_prob if gradients give it too."""
-        needed = {need for config in self.detectors.values() for need in config.needs()}
+        needed = {need for config in self.detectors_of(model).values() for need in config.needs()}
         given = self.models[model].objectives()
         return sorted(needed | {"log_prob"}.intersection(*(given[name] for name in self.objectives(model)[:1])))
 
@@ -453,7 +464,7 @@ class Study(Config):
         pooled = place.seed == POOLED
         found = {
             name: [*config.reads(place, self.kept)]
-            for name, config in self.detectors.items()
+            for name, config in self.detectors_of(place.model).items()
             if config.pools_seeds == pooled
         }
         return {name: places for name, places in found.items() if places}

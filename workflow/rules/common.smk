@@ -89,23 +89,21 @@ PLOTS = [
         id=study.id_datasets,
         figure=["auroc_by_epoch", "auroc_by_cost", "samples"],
     ),
-    *expand(
-        f"{PLOT}/{{figure}}_b={{b}}.png",
-        model=study.models,
-        figure=[
-            f"scores_{id}_{detector}"
-            for id in study.id_datasets
-            for detector in study.detectors
-        ],
-        b=study.features.batch_sizes,
+    *(
+        f"{PLOT}/scores_{id}_{detector}_b={b}.png".format(model=model)
+        for model in study.models
+        for id in study.id_datasets
+        for detector in study.detectors_of(model)
+        for b in study.features.batch_sizes
     ),
 ]
+READ_BY_LIKELIHOOD = [m for m in study.models if "likelihood" in study.detectors_of(m)]
 SAMPLED = [name for name in study.datasets if name not in study.real_datasets]
 if SAMPLED:
     TABLES.append(f"{TABLE}/samples.csv")
 if "likelihood" in study.detectors:
     TABLES += [f"{TABLE}/overlap.csv", f"{TABLE}/overlap_correlation.csv"]
-    PLOTS += expand(f"{PLOT}/overlap.png", model=study.models)
+    PLOTS += expand(f"{PLOT}/overlap.png", model=READ_BY_LIKELIHOOD)
 if "gradient_norms" in study.detectors:
     TABLES += expand(f"{TABLE}/layers_{{id}}.csv", id=study.id_datasets)
     PLOTS += expand(

@@ -91,7 +91,10 @@ rule measure:
         threads=study.threads,
         data=study.data.model_dump(),
         features=study.features.model_dump(exclude={"layers"}),
-        needs={name: config.needs() for name, config in study.detectors.items()},
+        needs=lambda wildcards: {
+            name: config.needs()
+            for name, config in study.detectors_of(wildcards.model).items()
+        },
         layers={
             name: "all" if config.reads_weights() else "without_weights"
             for name, config in study.detectors.items()
