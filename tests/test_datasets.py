@@ -1,6 +1,6 @@
-"""All sources, alike for all of them; then what each packaged one promises of its own; then what goes wrong.
+"""All sources of images, alike for all of them; then what each packaged one promises of its own; then what goes wrong.
 
-What the downloaded sources promise besides is in test_sources.py.
+What the downloaded sources promise besides is in test_sources.py; sources of text are in test_text.py.
 """
 
 import functools
@@ -45,7 +45,7 @@ from immature_ood.kinds.images import ImageDatasetConfig as DatasetConfig
 from immature_ood.storage import StorageError, load_split
 from immature_ood.study import Study, StudyError
 
-SOURCES = registry.names("datasets")
+SOURCES = [name for name in registry.names("datasets") if not hasattr(registry.load("datasets", name), "KINDS")]
 SIZES = {  # of the sources of the default study
     section.source: {split: getattr(section, split) for split in SPLITS}
     for section in Study.read(Path(__file__).parents[1] / "config.yaml").datasets.values()

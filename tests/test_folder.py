@@ -31,14 +31,14 @@ def test_linked_folders_are_walked(tmp_path):
     mine = touch(tmp_path / "mine", "cats/3.png")
     (mine / "dogs").symlink_to(tmp_path / "elsewhere")
     (mine / "4.png").symlink_to(tmp_path / "elsewhere/1.png")
-    assert look(mine).pictures == ["4.png", "cats/3.png", "dogs/1.png", "dogs/deep/2.jpg"]
+    assert look(mine).files == ["4.png", "cats/3.png", "dogs/1.png", "dogs/deep/2.jpg"]
     assert look(mine).left_out == {}
 
 
 def test_a_folder_that_is_a_link_is_walked(tmp_path):
     touch(tmp_path / "there", "1.png")
     (tmp_path / "mine").symlink_to(tmp_path / "there")
-    assert look(tmp_path / "mine").pictures == ["1.png"]
+    assert look(tmp_path / "mine").files == ["1.png"]
 
 
 def test_links_that_lead_back_end(tmp_path):
@@ -47,7 +47,7 @@ def test_links_that_lead_back_end(tmp_path):
     (mine / "a").symlink_to(mine / "z")  # comes first by its name, but the folder itself is read
     (mine / "self").symlink_to("self")
     found = look(mine)
-    assert found.pictures == ["z/1.png", "z/deep/2.png"]
+    assert found.files == ["z/1.png", "z/deep/2.png"]
     assert found.left_out == {"folders linked to twice": 2, "links to nothing": 1}
 
 
@@ -56,7 +56,7 @@ def test_what_is_left_out_is_counted_by_reason(tmp_path):
     (mine / "7.png").symlink_to("/nowhere/7.png")
     os.mkfifo(mine / "8.png")
     found = look(mine)
-    assert found.pictures == ["1.png", "2.JPG"]
+    assert found.files == ["1.png", "2.JPG"]
     assert found.left_out == {
         **{".heic": 2, ".txt": 1, "hidden": 2, "links to nothing": 1, "no files": 1, "no suffix": 1},
     }
@@ -72,7 +72,7 @@ def test_folders_that_cannot_be_entered_are_counted(tmp_path, monkeypatch):
         return scandir(path)
 
     monkeypatch.setattr(os, "scandir", refuses)  # root may enter everywhere
-    assert look(tmp_path).pictures == ["1.png"]
+    assert look(tmp_path).files == ["1.png"]
     assert look(tmp_path).left_out == {"folders that cannot be entered": 1}
 
 
@@ -150,7 +150,7 @@ def test_what_is_no_picture_does_not_change_the_listing(tmp_path):
 
 def test_a_folder_that_is_not_there_is_empty(tmp_path):
     for path in (tmp_path / "nothing", touch(tmp_path, "file") / "file", Path("a\0b")):
-        assert look(path).pictures == []
+        assert look(path).files == []
 
 
 def test_pictures_in_a_linked_folder_are_loaded(tmp_path):

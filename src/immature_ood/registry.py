@@ -54,7 +54,7 @@ def names(kind: Kind) -> list[str]:
     """All names of a kind that come with the package, sorted; nothing is imported.
 
     >>> names("kinds")
-    ['images']
+    ['images', 'tokens']
     """
     folder = Path(__file__).parent / kind
     return sorted(m.name for m in pkgutil.iter_modules([str(folder)]) if not m.name.startswith("_"))

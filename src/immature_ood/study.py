@@ -257,10 +257,15 @@ class Study(Config):
                 yield f"{path}: {error}"
 
     def _of_other_kinds(self) -> Iterator[str]:
-        """Sources and models that are of other kinds of data than the study: KINDS in their files, or images."""
+        """Plug-ins that are of other kinds of data than the study: KINDS in their files.
+
+        Sources and models that do not say are for images, detectors for all.
+        """
+        own = registry.own_name(self.data.kind)
         for path, kind, plugin in self._plug_ins():
-            known = getattr(registry.load(kind, plugin), "KINDS", (IMAGES,))
-            if kind in ("datasets", "models") and registry.own_name(self.data.kind) not in known:
+            unsaid = (IMAGES,) if kind in ("datasets", "models") else (own,)
+            known = getattr(registry.load(kind, plugin), "KINDS", unsaid)
+            if own not in known:
                 yield f"{path}: {plugin} is for {', '.join(known)}, but data.kind is {self.data.kind}"
 
     def _unknown_names(self) -> list[str]:

@@ -16,7 +16,8 @@ pytestmark = pytest.mark.slow
 def of_channels(channels):
     """The sources whose images have so many channels, or as many as a study asks for."""
     modules = {name: registry.load("datasets", name) for name in registry.names("datasets")}
-    return [name for name, module in modules.items() if getattr(module, "SHAPE", (channels,))[0] == channels]
+    of_images = {name: module for name, module in modules.items() if not hasattr(module, "KINDS")}
+    return [name for name, module in of_images.items() if getattr(module, "SHAPE", (channels,))[0] == channels]
 
 
 @pytest.fixture(scope="module")

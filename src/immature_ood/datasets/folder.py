@@ -6,28 +6,26 @@ counted by reason. Snakemake makes the data set anew when a picture comes, goes,
 change; it does not see an edit that leaves both as they were.
 """
 
-import hashlib
 import os
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path, PurePosixPath
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
 
 from immature_ood.config_file import StudyError
 from immature_ood.datasets import Images, deal
+from immature_ood.datasets._files import Contents, files_below, hash_of
 from immature_ood.datasets._pools import of_files
 from immature_ood.kinds.images import Config as ImageConfig
 from immature_ood.kinds.images import ImageDatasetConfig
 from immature_ood.storage import StorageError
 
-__all__ = ["PACKAGES", "SUFFIXES", "UNITS", "Config", "Contents", "listing", "load", "look"]
+__all__ = ["PACKAGES", "SUFFIXES", "UNITS", "Config", "listing", "load", "look"]
 
 PACKAGES = ("pillow",)
 SUFFIXES = {
     *(".apng", ".avif", ".bmp", ".gif", ".jfif", ".jp2", ".jpeg", ".jpg", ".pbm", ".pcx", ".pgm", ".png", ".pnm"),
     *(".ppm", ".qoi", ".tga", ".tif", ".tiff", ".webp"),
 }
-FOLDER, PICTURE = "folder", "picture"
 
 
 def _folder_of(origin: str) -> str:
@@ -40,19 +38,6 @@ def _folder_of(origin: str) -> str:
 
 
 UNITS = {"image": str, "folder": _folder_of}
-
-
-@dataclass(frozen=True)
-class Contents:
-    """What is in a folder and below it.
-
-    pictures: their names relative to the folder, in the order of their bytes; a name that is not of the locale's
-        encoding has surrogates, as Python has it.
-    left_out: how many files and folders are not read, by reason, such as "hidden" or their suffix.
-    """
-
-    pictures: list[str]
-    left_out: Mapping[str, int]
 
 
 class Config(ImageDatasetConfig):
@@ -71,7 +56,7 @@ class Config(ImageDatasetConfig):
 
     def available(self) -> dict[str, int | None]:
         """The number of pictures, if there are any."""
-        there = len(look(Path(self.path)).pictures)
+        there = len(look(Path(self.path)).files)
         return {"all": there} if there else {}
 
     def contents(self) -> str:
@@ -89,12 +74,12 @@ def load(config: Config, image: ImageConfig, data_dir: Path) -> dict[str, Images
     def contents(places: Sequence[int]) -> Iterator[bytes]:
         for place in places:
             try:
-                yield (folder / found.pictures[place]).read_bytes()
+                yield (folder / found.files[place]).read_bytes()
             except OSError as error:
-                path = folder / found.pictures[place]
+                path = folder / found.files[place]
                 raise StorageError(f"{path}: cannot be read ({error.strerror}); mend it") from error
 
-    names = [os.fsencode(name).decode("utf-8", "surrogateescape") for name in found.pictures]  # whatever the locale
+    names = [os.fsencode(name).decode("utf-8", "surrogateescape") for name in found.files]  # whatever the locale
     splits = deal(of_files(names, contents, str(folder), image), config)
     return splits | {"test": replace(splits["test"], left_out=found.left_out)}
 
@@ -102,7 +87,7 @@ def load(config: Config, image: ImageConfig, data_dir: Path) -> dict[str, Images
 def _path_faults(folder: Path, found: Contents) -> Iterator[str]:
     if not folder.is_dir():
         yield f"path: there is no folder {folder}"
-    elif not found.pictures:
+    elif not found.files:
         yield f"path: no pictures ({', '.join(sorted(SUFFIXES))}) in {folder} or below it{_without(found)}"
 
 
@@ -112,56 +97,10 @@ def _without(found: Contents) -> str:
 
 
 def listing(path: str) -> str:
-    """A hash of the names, sizes and times of change (ns) of all pictures of a folder, to see whether it changed."""
-    digest = hashlib.sha256()
-    for name in look(Path(path)).pictures:
-        status = (Path(path) / name).stat()
-        digest.update(b"%s\0%d %d\n" % (os.fsencode(name), status.st_size, status.st_mtime_ns))
-    return digest.hexdigest()[:16]
+    """A hash of the names, sizes and times of change of all pictures of a folder, to see whether it changed."""
+    return hash_of(Path(path), look(Path(path)).files)
 
 
 def look(folder: Path) -> Contents:
-    """The pictures in a folder and below it, also behind links; of several ways to one folder the first, unlinked one.
-
-    A folder that is not there is empty.
-    """
-    pictures: list[str] = []
-    left_out: Counter[str] = Counter()
-    waiting, linked = [""], list[str]()
-    seen: set[tuple[int, int]] = set()
-    while waiting or linked:
-        below = waiting.pop() if waiting else linked.pop(0)
-        try:
-            status = (folder / below).stat()
-            entries = sorted(os.scandir(folder / below), key=lambda entry: entry.name)
-        except (OSError, ValueError):  # ValueError: a name that no file can have
-            left_out["folders that cannot be entered"] += folder.exists()
-            continue
-        if (status.st_dev, status.st_ino) in seen:
-            left_out["folders linked to twice"] += 1
-            continue
-        seen.add((status.st_dev, status.st_ino))
-        for entry in entries:
-            kind, name = _kind(entry), f"{below}{entry.name}"
-            if kind == FOLDER:
-                (linked if entry.is_symlink() else waiting).append(f"{name}/")
-            elif kind == PICTURE:
-                pictures.append(name)
-            else:
-                left_out[kind] += 1
-    return Contents(sorted(pictures, key=os.fsencode), dict(sorted(left_out.items())))
-
-
-def _kind(entry: "os.DirEntry[str]") -> str:
-    """FOLDER, PICTURE, or why it is neither."""
-    if entry.name.startswith("."):
-        return "hidden"
-    try:
-        if entry.is_dir():
-            return FOLDER
-        if entry.is_file():
-            suffix = PurePosixPath(entry.name).suffix.lower()
-            return PICTURE if suffix in SUFFIXES else suffix or "no suffix"
-    except OSError:  # a link that leads to itself
-        pass
-    return "links to nothing" if entry.is_symlink() else "no files"
+    """The pictures in a folder and below it; see files_below."""
+    return files_below(folder, SUFFIXES)

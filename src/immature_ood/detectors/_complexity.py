@@ -1,11 +1,14 @@
-"""How complex an image is: the bits of the shortest of its lossless encodings (Serrà et al. 2020, arXiv 1909.11480).
+"""How complex a sample is: the bits of the shortest of its lossless encodings (Serrà et al. 2020, arXiv 1909.11480).
 
-Encoders are Pillow's, and imagecodecs's of JPEG XL; they are imported where images are encoded. Whole files are
-counted, headers too, which are nearly the same for all images. Sizes may move by some bytes between versions.
+Encoders of images are Pillow's, and imagecodecs's of JPEG XL, imported where they encode; of bytes of any kind Python's
+own. Whole files are counted, headers too, which are nearly the same for all samples. Sizes may move by some bytes
+between versions.
 """
 
 import importlib.util
 import io
+import lzma
+import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import Annotated, Any, Literal
@@ -16,14 +19,17 @@ from pydantic import Field
 from immature_ood.config import DetectorConfig
 from immature_ood.features import Features
 
-__all__ = ["ComplexityConfig", "bits", "images_of"]
+__all__ = ["ComplexityConfig", "bits", "samples_of"]
 
-Codec = Literal["png", "webp", "jpeg2000", "jpeg_xl"]
+Codec = Literal["png", "webp", "jpeg2000", "jpeg_xl", "zlib", "xz"]
+OF_BYTES = ("zlib", "xz")  # of samples of any kind, as the bytes that they are stored as
 PACKAGES: Mapping[str, tuple[str, str]] = {  # module, distribution
     "png": ("PIL", "pillow"),
     "webp": ("PIL", "pillow"),
     "jpeg2000": ("PIL", "pillow"),
     "jpeg_xl": ("imagecodecs", "imagecodecs"),
+    "zlib": ("zlib", "python"),
+    "xz": ("lzma", "python"),
 }
 OPTIONS: Mapping[str, Mapping[str, Any]] = {
     "png": {"format": "PNG", "compress_level": 9},
@@ -33,10 +39,10 @@ OPTIONS: Mapping[str, Mapping[str, Any]] = {
 
 
 class ComplexityConfig(DetectorConfig):
-    """What detectors that measure the complexity of images have in common."""
+    """What detectors that measure the complexity of samples have in common."""
 
     codecs: Annotated[list[Codec], Field(min_length=1)] = Field(default=["png", "webp"])
-    """The shortest of these lossless encodings counts: png, webp, jpeg2000, jpeg_xl (which needs imagecodecs)."""
+    """The shortest of these lossless encodings counts: png, webp, jpeg2000, jpeg_xl (needs imagecodecs), zlib, xz."""
 
     def faults(self, kept: object) -> Iterator[str]:
         """A line for each package that is missing."""
@@ -47,8 +53,8 @@ class ComplexityConfig(DetectorConfig):
 
 
 def bits(features: Features, codecs: Sequence[str]) -> np.ndarray:
-    """(G,) float64: the mean bits of the images of each group; see images_of for the errors."""
-    pixels = images_of(features)
+    """(G,) float64: the mean bits of the samples of each group; see samples_of for the errors."""
+    pixels = samples_of(features, codecs)
     sizes = _sizes(pixels.tobytes(), pixels.shape[2:], tuple(codecs))
     mean: np.ndarray = 8.0 * np.reshape(sizes, pixels.shape[:2]).mean(axis=1)
     return mean
@@ -56,20 +62,20 @@ def bits(features: Features, codecs: Sequence[str]) -> np.ndarray:
 
 @lru_cache(maxsize=4)  # several detectors ask for the same images one after the other
 def _sizes(pixels: bytes, shape: tuple[int, ...], codecs: tuple[str, ...]) -> list[int]:
-    """Of each image of a shape, the bytes of its shortest encoding."""
-    images = map(_laid_out, np.frombuffer(pixels, np.uint8).reshape(-1, *shape))
-    return [min(len(ENCODERS[codec](image)) for codec in codecs) for image in images]
+    """Of each sample of a shape, the bytes of its shortest encoding."""
+    samples = np.frombuffer(pixels, np.uint8).reshape(-1, *shape)
+    return [min(len(ENCODERS[codec](sample)) for codec in codecs) for sample in samples]
 
 
-def images_of(features: Features) -> np.ndarray:
-    """The pixels, (G, b, C, H, W); raises ValueError if they are not 8-bit images."""
-    pixels = features.of("pixels")
-    if pixels.dtype != np.uint8 or pixels.ndim != 5:
+def samples_of(features: Features, codecs: Sequence[str]) -> np.ndarray:
+    """The samples as stored, (G, b, ...); raises ValueError if they are not what the codecs encode, such as images."""
+    stored = features.of("pixels")
+    if stored.dtype != np.uint8 or (stored.ndim != 5 and not {*codecs} <= {*OF_BYTES}):
         raise ValueError(
-            f"{features.dataset}/{features.split}: complexity is of 8-bit images (C, H, W), not of {pixels.dtype} "
-            f"{pixels.shape[2:]}"
+            f"{features.dataset}/{features.split}: codecs {', '.join(codecs)} are for 8-bit images (C, H, W), not for "
+            f"{stored.dtype} {stored.shape[2:]}; take codecs: [{', '.join(OF_BYTES)}] for other bytes"
         )
-    return pixels
+    return stored
 
 
 def _laid_out(image: np.ndarray) -> np.ndarray:
@@ -84,7 +90,7 @@ def _by_pillow(codec: str) -> Callable[[np.ndarray], bytes]:
         from PIL import Image
 
         file = io.BytesIO()
-        Image.fromarray(image).save(file, **OPTIONS[codec])
+        Image.fromarray(_laid_out(image)).save(file, **OPTIONS[codec])
         return file.getvalue()
 
     return encode
@@ -93,11 +99,13 @@ def _by_pillow(codec: str) -> Callable[[np.ndarray], bytes]:
 def _by_jpeg_xl(image: np.ndarray) -> bytes:
     from imagecodecs import jpegxl_encode
 
-    encoded: bytes = jpegxl_encode(image, lossless=True)
+    encoded: bytes = jpegxl_encode(_laid_out(image), lossless=True)
     return encoded
 
 
 ENCODERS: Mapping[str, Callable[[np.ndarray], bytes]] = {
     **{codec: _by_pillow(codec) for codec in OPTIONS},
     "jpeg_xl": _by_jpeg_xl,
+    "zlib": lambda sample: zlib.compress(sample.tobytes(), 9),
+    "xz": lambda sample: lzma.compress(sample.tobytes()),
 }

@@ -60,13 +60,13 @@ class WithComplexity(WithoutLayers):
     density: Line | Mixture
 
     def score(self, features: Features) -> np.ndarray:
-        """(G,) float64, +inf where the likelihood is infinite; raises ValueError if it is NaN, or not of images."""
+        """(G,) float64, +inf where the likelihood is infinite; raises ValueError if it is NaN."""
         both = np.stack([checked(features, self.likelihood), bits(features, self.codecs)], axis=1)
         return scored_where_finite(self.standard(both), self.density.score)
 
 
 def fit(config: Config, features: Features) -> WithComplexity:
-    """Raises ValueError if a likelihood is NaN or infinite, or the data are not 8-bit images."""
+    """Raises ValueError if a likelihood is NaN or infinite, or the codecs are not for the data."""
     both = np.stack([checked_finite(features, config.likelihood), bits(features, config.codecs)], axis=1)
     standard = fit_standard(both)
     vectors = standard(both)

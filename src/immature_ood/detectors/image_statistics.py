@@ -11,7 +11,9 @@ from immature_ood.detectors._densities import fit_mahalanobis, fit_neighbours, f
 from immature_ood.detectors._pixels import OnPixels, PixelsConfig, of_groups
 from immature_ood.features import Features
 
-__all__ = ["Config", "fit"]
+__all__ = ["KINDS", "Config", "fit"]
+
+KINDS = ("images",)
 
 
 class Config(PixelsConfig):

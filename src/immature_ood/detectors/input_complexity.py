@@ -1,6 +1,6 @@
 """The likelihood less the image's own complexity (Serrà et al. 2020, arXiv 1909.11480, equation 2).
 
-S(x) = −log₂ p(x) − L(x), L the bits of the shortest lossless encoding of the image (see _complexity): the log ratio of
+S(x) = −log₂ p(x) − L(x), L the bits of the shortest lossless encoding of the sample (see _complexity): the log ratio of
 what the encoder and what the model take to write x. For b > 1 both are averaged over the group. Nothing is fitted.
 """
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from immature_ood.detectors._complexity import ComplexityConfig, bits, images_of
+from immature_ood.detectors._complexity import ComplexityConfig, bits, samples_of
 from immature_ood.detectors._statistics import WithoutLayers, checked
 from immature_ood.features import Features
 
@@ -32,11 +32,11 @@ class InputComplexity(WithoutLayers):
     codecs: tuple[str, ...]
 
     def score(self, features: Features) -> np.ndarray:
-        """(G,) float64; raises ValueError if a log-likelihood is NaN, or the data are not 8-bit images."""
+        """(G,) float64; raises ValueError if a log-likelihood is NaN, or the codecs are not for the data."""
         return -checked(features, "log_prob") / np.log(2) - bits(features, self.codecs)
 
 
 def fit(config: Config, features: Features) -> InputComplexity:
-    """Raises ValueError if a log-likelihood is NaN, or the data are not 8-bit images."""
-    checked(features, "log_prob"), images_of(features)
+    """Raises ValueError if a log-likelihood is NaN, or the codecs are not for the data."""
+    checked(features, "log_prob"), samples_of(features, config.codecs)
     return InputComplexity((*config.codecs,))

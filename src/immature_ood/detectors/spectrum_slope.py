@@ -9,7 +9,9 @@ from immature_ood.detectors._pixels import PixelsConfig
 from immature_ood.detectors._statistics import WithoutLayers
 from immature_ood.features import Features
 
-__all__ = ["Config", "SpectrumSlope", "fit", "slopes"]
+__all__ = ["KINDS", "Config", "SpectrumSlope", "fit", "slopes"]
+
+KINDS = ("images",)
 
 ROUNDING = 1 / 12  # squared grey levels: what rounding to 8 bits adds to the power, which may be 0, at each frequency
 

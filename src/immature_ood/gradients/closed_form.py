@@ -159,7 +159,9 @@ class ClosedForm:
         return Measured(run.squared, Evaluated(value.detach(), statistics))
 
     def _new_pass(self, x: Tensor, batch_sizes: Sequence[int]) -> "_Pass":
-        return _Pass(self.layers, self._watched, x, batch_sizes, self._objective.log_det, self._precision)
+        weight = next(self._model.parameters())  # of whose type norms are: x may be whole numbers
+        squared = {b: weight.new_zeros(len(x) // b, len(self.layers)) for b in batch_sizes}
+        return _Pass(self.layers, self._watched, len(x), squared, self._objective.log_det, self._precision)
 
     def _watch(self, name: str, module: nn.Module, form: Form) -> None:
         """Tells the current pass of the module's input and output, or of the child's input that counts as output."""
@@ -204,7 +206,7 @@ class _Pass:
     A layer may be used several times, as where steps of a flow share their weights: its gradient is the sum of those
     of its uses, and its norms are taken when the backward has come to the last of them.
 
-    squared: for each b (N / b, layers), filled by the backward; zero for a layer that it does not reach.
+    squared: for each b (N / b, layers), zeros, filled by the backward; zero for a layer that it does not reach.
     sources: the outputs nothing before which needs a gradient; the backward ends there.
     """
 
@@ -212,16 +214,16 @@ class _Pass:
         self,
         layers: Sequence[str],
         watched: Mapping[str, Watched],
-        x: Tensor,
-        batch_sizes: Sequence[int],
+        images: int,
+        squared: dict[int, Tensor],
         log_det: float,
         precision: str,
     ) -> None:
-        self.squared = {b: x.new_zeros(len(x) // b, len(layers)) for b in batch_sizes}
+        self.squared = squared
         self.sources: list[Tensor] = []
         self._watched = watched
         self._columns = {name: column for column, name in enumerate(layers)}
-        self._images = len(x)
+        self._images = images
         self._log_det = log_det
         self._in_bfloat16 = precision == BF16_NORMS
         self._entered: dict[str, tuple[Tensor, int]] = {}
