@@ -1,12 +1,13 @@
 """The controls that see pixels alone, against a few lines of their own."""
 
 import io
+import zlib
 
 import numpy as np
 import pytest
 from PIL import Image
 from scipy.spatial.distance import cdist, mahalanobis
-from scipy.stats import norm
+from scipy.stats import entropy, norm
 from sklearn.covariance import LedoitWolf
 from sklearn.decomposition import PCA
 from test_detectors import fitted_to, having, make_features
@@ -207,3 +208,52 @@ def test_ranks_are_averaged_over_epochs():
 def test_a_detector_of_others_reads_weights_if_they_do(wrapper, section, reads_weights):
     options = {"parts": {"one": section}} if wrapper == "combined" else {"of": section}
     assert registry.parse("detectors", {"detector": wrapper, **options}).reads_weights() == reads_weights
+
+
+# Bytes ---------------------------------------------------------------------------------------------------------------
+
+
+def text(groups, b, letters, seed=0):
+    drawn = np.random.default_rng(seed).choice([*letters], (groups, b, 64)).astype(np.uint8)
+    return having(make_features(groups, b, seed), pixels=drawn)
+
+
+@pytest.mark.parametrize("b", [1, 5])
+def test_the_compression_length_is_how_far_the_mean_length_is_from_the_usual(b):
+    fit, test = text(40, b, b"etaoin shrdlu"), text(7, b, b"et", seed=1)
+    lengths = [
+        np.array([np.mean([len(zlib.compress(each.tobytes(), 9)) for each in group]) for group in one.of("pixels")])
+        for one in (fit, test)
+    ]
+    expected = np.abs(lengths[1] - lengths[0].mean()) / lengths[0].std()
+    np.testing.assert_allclose(fitted_to("compression_length", fit).score(test), expected)
+    assert expected.min() > 3  # text of two letters is shorter
+
+
+def test_samples_that_all_compress_alike_are_refused():
+    alike = having(make_features(9), pixels=np.zeros((9, 1, 64), np.uint8))
+    with pytest.raises(ValueError, match="digits/fit: no length after compression"):
+        fitted_to("compression_length", alike)
+
+
+@pytest.mark.parametrize("b", [1, 5])
+def test_the_histogram_of_bytes_is_compared_by_divergence(b):
+    fit, test = text(40, b, b"etaoin shrdlu"), text(7, b, b"etaoinx", seed=1)
+    p, q = (
+        np.array([[np.sum(group == level) for level in range(256)] for group in one.of("pixels")])
+        for one in (fit, test)
+    )
+    expected = [entropy(of_group, p.sum(axis=0) + 0.5) for of_group in q]
+    np.testing.assert_allclose(fitted_to("byte_histogram", fit).score(test), expected)
+
+
+def test_the_histogram_knows_no_order():
+    fit, test = text(40, 2, b"etaoin shrdlu"), text(7, 2, b"etaoinx", seed=1)
+    backwards = having(test, pixels=test.of("pixels")[:, ::-1, ::-1])
+    detector = fitted_to("byte_histogram", fit)
+    np.testing.assert_array_equal(detector.score(backwards), detector.score(test))
+
+
+def test_the_histogram_is_of_bytes():
+    with pytest.raises(ValueError, match="digits/fit: a histogram of bytes is of uint8, not of int16"):
+        fitted_to("byte_histogram", having(make_features(9), pixels=np.zeros((9, 1, 64), np.int16)))

@@ -1,8 +1,10 @@
 """Detectors on the likelihood and on other statistics of a model, each against a few lines or another library."""
 
 import io
+import lzma
 import math
 import sys
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -168,10 +170,30 @@ def test_images_of_any_channels_are_encoded_whole(channels):
     assert (-found[1] >= 8 * noise[0].size).all()
 
 
-def test_complexity_is_of_images():
-    tokens = having(FIT, pixels=np.zeros((200, 2, 16), np.int64))
-    with pytest.raises(ValueError, match=r"digits/fit: complexity is of 8-bit images .*, not of int64 \(16,\)"):
-        fitted_to("input_complexity", tokens)
+@pytest.mark.parametrize("name", ["input_complexity", "complexity_regression", "compression_length"])
+@pytest.mark.parametrize(("stored", "codecs"), [(np.int64, ["zlib"]), (np.uint8, ["png", "xz"])])
+def test_codecs_of_images_are_for_images_and_all_for_bytes(name, stored, codecs):
+    tokens = having(FIT, pixels=np.zeros((200, 2, 16), stored))
+    said = rf"digits/fit: codecs {', '.join(codecs)} are for 8-bit .*, not for {stored.__name__} \(16,\); take codecs: "
+    with pytest.raises(ValueError, match=said + r"\[zlib, xz\]"):
+        fitted_to(name, tokens, codecs=codecs)
+
+
+@pytest.mark.parametrize(
+    ("codecs", "length"),
+    [
+        (["zlib"], lambda each: len(zlib.compress(each, 9))),
+        (["xz"], lambda each: len(lzma.compress(each))),
+        (["zlib", "xz"], lambda each: min(len(zlib.compress(each, 9)), len(lzma.compress(each)))),
+    ],
+    ids=str,
+)
+def test_the_complexity_of_bytes_is_of_samples_of_any_shape(codecs, length):
+    text = np.random.default_rng(0).choice([*b"etaoin shrdlu"], (200, 2, 128)).astype(np.uint8)
+    bits = 8 * np.array([np.mean([length(each.tobytes()) for each in group]) for group in text])
+    features = having(FIT, pixels=text)
+    found = fitted_to("input_complexity", features, codecs=codecs).score(features)
+    np.testing.assert_allclose(found, -FIT.log_prob / math.log(2) - bits)
 
 
 def test_a_package_that_is_missing_is_named_at_planning(monkeypatch):

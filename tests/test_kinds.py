@@ -50,10 +50,12 @@ def own(tmp_path, monkeypatch):
 def kind(name):
     if name == "tokens":
         return registry.parse("kinds", {"kind": KIND, "length": LENGTH, "vocabulary": 7})
+    if name == "text":
+        return registry.parse("kinds", {"kind": "tokens", "length": LENGTH})
     return Images(channels=3 if name == "colour" else 1, side=4)
 
 
-every_kind = pytest.mark.parametrize("data", ["grey", "colour", "tokens"], indirect=True)
+every_kind = pytest.mark.parametrize("data", ["grey", "colour", "tokens", "text"], indirect=True)
 
 
 @pytest.fixture

@@ -228,6 +228,11 @@ class TestSource:
     def test_what_it_is_made_from_has_a_hash(self, source, section):
         assert section(source).contents() == section(source).contents()
         assert not [*section(source).faults()]
+        assert not registry.load("datasets", source).PACKAGES
+
+    def test_the_doctor_tells_the_licence(self, source, section):
+        said = "".join(section(source).remarks(NOWHERE))
+        assert ("licence" in said) == (source != "text_folder")
 
 
 def of_page(config, name):

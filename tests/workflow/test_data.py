@@ -13,7 +13,7 @@ from test_workflow import ROOT, copy_project, snakemake
 from immature_ood.planning import plan
 
 STUDIES = re.findall(r"```yaml\n(.*?)```", (ROOT / "docs/data.md").read_text(encoding="utf-8"), re.DOTALL)
-ARRAYS, LETTERS = map(yaml.safe_load, STUDIES)
+ARRAYS, LETTERS, TEXTS = map(yaml.safe_load, STUDIES)
 GENERATOR = np.random.default_rng(0)
 
 
@@ -42,10 +42,21 @@ def build_letters(folder):
         (folder / f"data/torchvision/usps{suffix}.bz2").write_bytes(bz2.compress("\n".join(lines).encode(), 1))
 
 
+def build_texts(folder):
+    """In each folder 400 files of 1,500 letters of an alphabet of its own."""
+    for dataset, alphabet in zip(TEXTS["datasets"].values(), ("abc", "xyz"), strict=False):
+        path = folder / dataset["path"]
+        path.mkdir(parents=True)
+        for number in range(400):
+            (path / f"{number}.txt").write_text("".join(GENERATOR.choice([*alphabet], 1500)))
+
+
 def test_the_studies_are_planned(tmp_path, monkeypatch):
     build_arrays(tmp_path)
+    build_texts(tmp_path)
     monkeypatch.chdir(tmp_path)
-    arrays, letters = plan(ARRAYS), plan(LETTERS)
+    arrays, letters, texts = plan(ARRAYS), plan(LETTERS), plan(TEXTS)
+    assert texts.ood_datasets("letters") == ["diaries", "english"]
     assert {(each.train, each.fit, each.test) for each in arrays.datasets.values()} == {(200, 65, 65)}
     assert (arrays.features.fit_images, arrays.features.test_images) == (65, 65)
     assert letters.datasets["letters"].options == {"split": "letters"}
@@ -69,3 +80,19 @@ def test_the_studies_run(study, build, tmp_path):
     published = pd.read_csv(tables / "published.csv")
     stand = {each["stands_for"] for each in study["datasets"].values() if "stands_for" in each}
     assert {*published["id_dataset"]} == stand  # the sets are called as those that they stand for
+
+
+@pytest.mark.slow
+def test_the_study_of_text_runs(tmp_path):
+    """With a small model."""
+    project = copy_project(tmp_path)
+    build_texts(project)
+    (project / "study.yaml").write_text(yaml.safe_dump({**TEXTS, "features": {"fit_images": 50, "test_images": 50}}))
+    small = ["models={transformer: {width: 16, depth: 1, heads: 2}}", "epochs=[0,3]"]
+    targets = ["results/letters-and-diaries/plots/datasets.png", "tables"]
+    snakemake(project, *targets, "--config", *small, study="study.yaml")
+    auroc = pd.read_csv(project / "results/letters-and-diaries/tables/auroc.csv").query("id_dataset != ood_dataset")
+    trained = auroc.query("epoch == 3").set_index(["detector", "ood_dataset"])["auroc"]
+    assert trained["byte_histogram", "diaries"].min() > 0.95  # of other letters
+    assert trained["likelihood", "diaries"].min() > 0.95
+    assert auroc.query("epoch == 0")["bits_per_dim"].between(7.8, 8.2).all()

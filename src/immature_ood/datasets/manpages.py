@@ -61,6 +61,10 @@ class Config(TextConfig):
         """A hash of the names, sizes and times of change of all pages."""
         return hash_of(Path(self.folder), self.pages())
 
+    def remarks(self, data_dir: Path) -> Iterator[str]:
+        """How many pages there are, and the licences."""
+        yield f"{len(self.pages()):,} pages; licences, mostly the GPL, are in /usr/share/doc/<package>/copyright"
+
     @property
     def package(self) -> str:
         """What Debian calls the package of the pages."""

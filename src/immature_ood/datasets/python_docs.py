@@ -6,6 +6,7 @@ downloaded; another Python has other text. It is under the PSF licence agreement
 """
 
 import ast
+from collections.abc import Iterator
 from pathlib import Path
 
 from immature_ood.datasets import Images
@@ -26,6 +27,10 @@ class Config(TextConfig):
     def contents(self) -> str:
         """The version of Python."""
         return on_python()
+
+    def remarks(self, data_dir: Path) -> Iterator[str]:
+        """Of what Python, and the licence."""
+        yield f"from the standard library of {on_python()}, under the PSF licence agreement"
 
 
 def load(config: Config, data: TokenConfig, data_dir: Path) -> dict[str, Images]:

@@ -41,15 +41,19 @@ OPTIONS: Mapping[str, Mapping[str, Any]] = {
 class ComplexityConfig(DetectorConfig):
     """What detectors that measure the complexity of samples have in common."""
 
-    codecs: Annotated[list[Codec], Field(min_length=1)] = Field(default=["png", "webp"])
-    """The shortest of these lossless encodings counts: png, webp, jpeg2000, jpeg_xl (needs imagecodecs), zlib, xz."""
+    codecs: Annotated[list[Codec], Field(min_length=1)] | None = None
+    """The shortest of these encodings counts: png, webp, jpeg2000, jpeg_xl, zlib, xz; by default as suits the data."""
 
     def faults(self, kept: object) -> Iterator[str]:
         """A line for each package that is missing."""
-        needed = dict.fromkeys(PACKAGES[codec] for codec in self.codecs)
-        for module, distribution in needed:
+        codecs = self.codecs or []
+        for module, distribution in dict.fromkeys(PACKAGES[codec] for codec in codecs):
             if importlib.util.find_spec(module) is None:
-                yield f"codecs: {', '.join(self.codecs)} need {distribution}, which is not here; install it"
+                yield f"codecs: {', '.join(codecs)} need {distribution}, which is not here; install it"
+
+    def codecs_for(self, features: Features) -> tuple[str, ...]:
+        """Those of the section, or png and webp of images, zlib of other samples."""
+        return tuple(self.codecs or (("png", "webp") if features.of("pixels").ndim == 5 else ("zlib",)))
 
 
 def bits(features: Features, codecs: Sequence[str]) -> np.ndarray:

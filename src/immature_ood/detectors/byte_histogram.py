@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from immature_ood.detectors._densities import varying
 from immature_ood.detectors._pixels import PixelsConfig
 from immature_ood.detectors._statistics import WithoutLayers
 from immature_ood.features import Features
@@ -41,9 +42,11 @@ class ByteHistogram(WithoutLayers):
 
 
 def fit(config: Config, features: Features) -> ByteHistogram:
-    """Raises ValueError if samples are not stored as bytes."""
-    counts = _counts(features).sum(axis=0) + MORE
-    return ByteHistogram(counts / counts.sum())
+    """Raises ValueError if samples are not stored as bytes, or all groups hold the same."""
+    counts = _counts(features)
+    varying(counts, f"{features.dataset}/{features.split}: no count of a byte")
+    p = counts.sum(axis=0) + MORE
+    return ByteHistogram(p / p.sum())
 
 
 def _counts(features: Features) -> np.ndarray:

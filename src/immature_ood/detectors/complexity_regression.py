@@ -67,11 +67,12 @@ class WithComplexity(WithoutLayers):
 
 def fit(config: Config, features: Features) -> WithComplexity:
     """Raises ValueError if a likelihood is NaN or infinite, or the codecs are not for the data."""
-    both = np.stack([checked_finite(features, config.likelihood), bits(features, config.codecs)], axis=1)
+    codecs = config.codecs_for(features)
+    both = np.stack([checked_finite(features, config.likelihood), bits(features, codecs)], axis=1)
     standard = fit_standard(both)
     vectors = standard(both)
     density = fit_mixture(vectors, config.parts) if config.density == "mixture" else _fit_line(vectors)
-    return WithComplexity(config.likelihood, (*config.codecs,), standard, density)
+    return WithComplexity(config.likelihood, codecs, standard, density)
 
 
 def _fit_line(vectors: np.ndarray) -> Line:

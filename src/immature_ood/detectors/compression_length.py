@@ -4,12 +4,11 @@ Text that a language model finds likely is often text that repeats itself, which
 """
 
 from dataclasses import dataclass
-from typing import Annotated, ClassVar
+from typing import ClassVar
 
 import numpy as np
-from pydantic import Field
 
-from immature_ood.detectors._complexity import Codec, ComplexityConfig, bits
+from immature_ood.detectors._complexity import ComplexityConfig, bits
 from immature_ood.detectors._densities import fit_standard, varying
 from immature_ood.detectors._statistics import WithoutLayers
 from immature_ood.features import Features
@@ -23,8 +22,6 @@ class Config(ComplexityConfig):
     control: ClassVar[bool] = True
 
     detector: str = "compression_length"
-    codecs: Annotated[list[Codec], Field(min_length=1)] = Field(default=["zlib"])
-    """The shortest of these lossless encodings counts: zlib, xz, or, of images, png, webp, jpeg2000, jpeg_xl."""
 
     def needs(self) -> tuple[str, ...]:
         """See DetectorConfig.needs."""
@@ -49,7 +46,8 @@ class CompressionLength(WithoutLayers):
 
 def fit(config: Config, features: Features) -> CompressionLength:
     """Raises ValueError if lengths do not vary over the groups, or the codecs are not for the data."""
-    found = bits(features, config.codecs)[:, None]
+    codecs = config.codecs_for(features)
+    found = bits(features, codecs)[:, None]
     varying(found, f"{features.dataset}/{features.split}: no length after compression")
     standard = fit_standard(found)
-    return CompressionLength((*config.codecs,), float(standard.mean[0]), float(standard.deviation[0]))
+    return CompressionLength(codecs, float(standard.mean[0]), float(standard.deviation[0]))

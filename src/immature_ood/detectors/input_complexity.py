@@ -38,5 +38,6 @@ class InputComplexity(WithoutLayers):
 
 def fit(config: Config, features: Features) -> InputComplexity:
     """Raises ValueError if a log-likelihood is NaN, or the codecs are not for the data."""
-    checked(features, "log_prob"), samples_of(features, config.codecs)
-    return InputComplexity((*config.codecs,))
+    codecs = config.codecs_for(features)
+    checked(features, "log_prob"), samples_of(features, codecs)
+    return InputComplexity(codecs)
