@@ -43,6 +43,13 @@ def main(folder: Path) -> None:
     claim = pd.read_csv(folder / "immature.csv")
     verdicts = claim["verdict"]
     assert {*verdicts, *claim["corrected"]} <= VERDICTS
+    for training, rows in claim.groupby(["id_dataset", "seed"]):
+        (reference,) = {*rows["reference_epoch"]}
+        assert reference in (8, 16), f"{training}: the lowest held-out bits/dim are at epoch {reference}"
+    moments = pd.read_csv(folder / "claim.csv")
+    assert {"untrained", "one pass"} <= {*moments["moment"]}
+    counted = moments[[*VERDICTS, "same"]].sum(axis=1)
+    assert (counted == moments["pairs"] * moments["seeds"]).all(), "each pair and seed has one verdict"
     print(f"{folder}: {len(table)} rows, {len(verdicts)} verdicts, as they should be")
 
 

@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy import stats
+from test_maturity import make_chains
 
 from immature_ood.checkpoint_id import CheckpointId
 from immature_ood.config import POOLED
@@ -26,6 +27,7 @@ from immature_ood.study import EvaluationConfig
 
 CONFIG = EvaluationConfig()
 SETS = ("a", "b", "c")
+CHAINS = make_chains({0: 3.0, 1: 2.0, 4: 1.0}, id_datasets=SETS)
 SHIFTS = {"gradient_norms": 1.0, "likelihood": 0.2, "neighbours": 1.6, "pixels": 1.2}
 
 
@@ -54,7 +56,7 @@ def study(seeds=(0,), epochs=(0, 1, 4), detectors=tuple(SHIFTS), size=40):
 
 def spent(scores, reads=lambda one, detector: [one.checkpoint]):
     trained = {
-        each: Trained(each, 10.0 * each.epoch, 0.0)
+        each: Trained(each, 10.0 * each.epoch)
         for one in scores
         for detector, _ in one.dead_layers
         for each in reads(one, detector)
@@ -118,15 +120,15 @@ def test_wins_and_losses_are_sure_comparisons_one_a_pair_and_seed():
 
 def test_pairs_that_a_control_solves_are_left_out_of_a_second_mean():
     scores = study(size=200)
-    trained = {one.checkpoint: Trained(one.checkpoint, 0.0, 0.0) for one in scores}
-    solved = solved_pairs(auroc_table(scores, trained, CONFIG), ["pixels"])
+    trained = {one.checkpoint: Trained(one.checkpoint, 0.0) for one in scores}
+    solved = solved_pairs(auroc_table(scores, trained, CHAINS, CONFIG), ["pixels"])
     assert [*zip(solved["id_dataset"], solved["ood_dataset"], strict=True)] == [("a", "c"), ("b", "c")]
     table = table_of(scores, controls=["pixels"], solved=solved)
     assert table.groupby("over")["pairs"].unique().map(list).to_dict() == {"all": [6], "unsolved": [4]}
     last = [one for one in scores if one.checkpoint.epoch == 4]
     left = [(one, ood) for one in last for ood in one.ood_datasets if ood != "c"]
     expected = np.mean([auroc(*of(one, "neighbours", one.checkpoint.id_dataset, ood)) for one, ood in left])
-    for found in (table, means_table(scores, {}, CONFIG, solved)):
+    for found in (table, means_table(scores, {}, CHAINS, CONFIG, solved)):
         row = found.query("detector == 'neighbours' and epoch == 4 and over == 'unsolved'").iloc[0]
         assert row["auroc"] == pytest.approx(expected)
     text = detector_summary(table, solved)

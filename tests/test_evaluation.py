@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from test_detectors import detectors
+from test_maturity import BITS, make_chains
 
 from immature_ood.checkpoint_id import CheckpointId
 from immature_ood.detectors import fit_all
@@ -11,14 +12,12 @@ from immature_ood.evaluation import (
     AUROC_COLUMNS,
     IMMATURE_COLUMNS,
     LAYER_COLUMNS,
-    VERDICTS,
     Estimate,
     auroc,
     auroc_table,
     calibration_rows,
     evaluate,
     holm,
-    immature_summary,
     immature_table,
     layer_auroc_table,
     spikes,
@@ -27,6 +26,7 @@ from immature_ood.evaluation import (
 )
 from immature_ood.features import Features
 from immature_ood.intervals import Units
+from immature_ood.maturity import Chains
 from immature_ood.scores import ScoreKey, Scores
 from immature_ood.sidecars import Trained
 from immature_ood.study import EvaluationConfig
@@ -103,13 +103,16 @@ def make_scores(shift=1.0, groups=60, of_unit=1, **checkpoint):
 
 
 def trained(*scores):
-    """As a sidecar says: 10 s an epoch, and 0.3 bits/dim above the lowest."""
-    return {one.checkpoint: Trained(one.checkpoint, 10.0 * one.checkpoint.epoch, 0.3) for one in scores}
+    """As a sidecar says: 10 s an epoch."""
+    return {one.checkpoint: Trained(one.checkpoint, 10.0 * one.checkpoint.epoch) for one in scores}
+
+
+CHAINS = make_chains()
 
 
 def test_auroc_table():
     scores = [make_scores(epoch=epoch) for epoch in (2, 0)]
-    table = auroc_table(scores, trained(*scores), CONFIG)
+    table = auroc_table(scores, trained(*scores), CHAINS, CONFIG)
     assert tuple(table.columns) == AUROC_COLUMNS
     assert len(table) == 2 * 2 * 2 * 3
     assert table.equals(table.sort_values([*AUROC_COLUMNS[:7]], ignore_index=True))
@@ -118,13 +121,14 @@ def test_auroc_table():
     expected = evaluate(scores[0].of("typicality", 5, "digits"), scores[0].of("typicality", 5, "photos"), CONFIG)
     for name, estimate in expected.items():
         assert tuple(row[[name, f"{name}_low", f"{name}_high"]]) == (estimate.value, estimate.low, estimate.high)
-    described = row[["epoch", "bits_per_dim", "excess_bits_per_dim", "dead_layers", "images_seen", "train_seconds"]]
-    assert [*described] == [2, 2.5, 0.3, 1, 6000, 20.0]
+    described = row[["epoch", "bits_per_dim", "maturity", "dead_layers", "images_seen", "train_seconds"]]
+    assert [*described] == [2, 2.5, "immature", 1, 6000, 20.0]
+    assert row.excess_bits_per_dim == pytest.approx(0.1)
 
 
 def test_intervals_are_by_unit():
     scores = make_scores(of_unit=3)
-    row = auroc_table([scores], trained(scores), CONFIG).iloc[-1]
+    row = auroc_table([scores], trained(scores), CHAINS, CONFIG).iloc[-1]
     assert (row.ood_dataset, row.detector) == ("photos", "typicality")
     pair = scores.of("typicality", 5, "digits"), scores.of("typicality", 5, "photos")
     by_unit = evaluate(*pair, CONFIG, Units.numbered(np.arange(60) // 3, np.arange(60) // 3))["auroc"]
@@ -134,11 +138,11 @@ def test_intervals_are_by_unit():
 
 def test_with_few_units_there_is_no_interval_and_the_verdict_is_undecided():
     scores = [make_scores(shift, of_unit=7, epoch=epoch) for epoch, shift in ((1, 9.0), (2, 0.0))]  # 9 units
-    table = auroc_table(scores, trained(*scores), CONFIG)
+    table = auroc_table(scores, trained(*scores), CHAINS, CONFIG)
     bounds = [f"{metric}_{end}" for metric in ("auroc", "aupr", "fpr95") for end in ("low", "high")]
     assert table[bounds].isna().all(axis=None)
     assert not table.drop(columns=bounds).isna().any(axis=None)
-    claim = immature_table(scores, CONFIG)
+    claim = immature_table(scores, CHAINS, CONFIG)
     assert {*claim.verdict} == {*claim.corrected} == {"undecided"}
     assert claim[["difference_low", "difference_high", "p_difference", "p_equivalence"]].isna().all(axis=None)
 
@@ -148,15 +152,15 @@ def test_the_option_that_drops_the_smallest_score_reaches_both_tables():
     config = EvaluationConfig(drop_minimum=True)
     pair = scores[0].of("typicality", 1, "digits"), scores[0].of("typicality", 1, "photos")
     expected = auroc(*(np.sort(side)[1:] for side in pair))
-    table = auroc_table(scores, trained(*scores), config).query("batch_size == 1 and epoch == 1")
+    table = auroc_table(scores, trained(*scores), CHAINS, config).query("batch_size == 1 and epoch == 1")
     assert expected != pytest.approx(auroc(*pair))
     assert table.auroc.iloc[-1] == pytest.approx(expected)
-    assert immature_table(scores, config).query("batch_size == 1").auroc.iloc[-1] == pytest.approx(expected)
+    assert immature_table(scores, CHAINS, config).query("batch_size == 1").auroc.iloc[-1] == pytest.approx(expected)
 
 
 def test_calibration_rows_set_the_test_set_against_the_fit_set():
     scores = make_scores()
-    table = auroc_table([scores], trained(scores), CONFIG)
+    table = auroc_table([scores], trained(scores), CHAINS, CONFIG)
     calibration = calibration_rows(table)
     assert set(calibration.ood_dataset) == {"digits"}
     assert set(without_calibration(table).ood_dataset) == {"photos", "glyphs"}
@@ -168,32 +172,54 @@ def test_calibration_rows_set_the_test_set_against_the_fit_set():
 
 def test_a_missing_training_time_is_named():
     with pytest.raises(ValueError, match=r"no training time for .*epoch=1"):
-        auroc_table([make_scores()], {}, CONFIG)
+        auroc_table([make_scores()], {}, CHAINS, CONFIG)
 
 
 def test_no_scores_give_empty_tables():
-    assert tuple(auroc_table([], {}, CONFIG).columns) == AUROC_COLUMNS
-    assert tuple(immature_table([make_scores()], CONFIG).columns) == IMMATURE_COLUMNS
-    assert immature_table([make_scores()], CONFIG).empty
-    assert "One epoch only" in immature_summary(immature_table([], CONFIG))
+    assert tuple(auroc_table([], {}, CHAINS, CONFIG).columns) == AUROC_COLUMNS
+    assert tuple(immature_table([make_scores()], CHAINS, CONFIG).columns) == IMMATURE_COLUMNS
+    assert immature_table([make_scores()], CHAINS, CONFIG).empty
 
 
-def test_immature_table_sets_each_epoch_against_the_last_of_its_training():
-    shifts = {0: -2.0, 1: 3.0, 2: 1.001, 16: 1.0}
+def test_immature_table_sets_each_epoch_against_the_lowest_held_out_bits_of_its_training():
+    """The last epoch is past it; seed 1 was still falling, to another epoch."""
+    shifts = {0: -2.0, 1: 3.0, 2: 1.001, 3: 1.0, 16: -1.0}
     scores = [make_scores(shift, 300, epoch=epoch, seed=seed) for epoch, shift in shifts.items() for seed in (1, 0)]
-    table = immature_table(scores, CONFIG)
+    bits = {**BITS, 3: 3.5, 16: 3.95}
+    logs = make_chains(bits, [0], epoch_3="mature", epoch_16="overfitting"), make_chains(seeds=[1])
+    table = immature_table(scores, Chains(pd.concat([each.training for each in logs])), CONFIG)
     assert tuple(table.columns) == IMMATURE_COLUMNS
-    assert len(table) == 2 * 3 * 2 * 2 * 2
-    assert set(table.last_epoch) == {16}
+    assert len(table) == 2 * 4 * 2 * 2 * 2
     assert not table.id_dataset.eq(table.ood_dataset).any()
-    np.testing.assert_allclose(table.difference, table.auroc - table.auroc_last)
-    photos = table[table.ood_dataset.eq("photos")]
+    np.testing.assert_allclose(table.difference, table.auroc - table.auroc_reference)
+    described = table.groupby("seed")[["reference_epoch", "reference_maturity"]].agg(set)
+    assert described.values.tolist() == [[{3}, {"mature"}], [{16}, {"still falling"}]]
+    photos = table[table.ood_dataset.eq("photos") & table.seed.eq(0)]
     assert photos.groupby("epoch").verdict.unique().map(list).to_dict() == {
         0: ["worse"],
         1: ["better"],
         2: ["equivalent"],
+        16: ["worse"],
     }
+    assert photos.groupby("epoch").maturity.first()[16] == "overfitting"
+    np.testing.assert_allclose(photos.groupby("epoch").excess_bits_per_dim.first(), [2.5, 1.5, 0.5, 0.45])
     assert set(table[table.ood_dataset.eq("glyphs")].verdict) == {"equivalent"}
+
+
+def test_without_the_log_of_a_training_it_is_named():
+    with pytest.raises(ValueError, match="no training log of digits, glow, seed 99"):
+        immature_table([make_scores(seed=99)], CHAINS, CONFIG)
+
+
+def test_what_is_past_the_reference_is_corrected_apart():
+    """One comparison just beyond chance is left although there are 24 others before the reference."""
+    shifts = {1: 1.0, 2: 1.0, 3: 1.25}
+    scores = [make_scores(shift, epoch=epoch, seed=seed) for epoch, shift in shifts.items() for seed in range(12)]
+    table = immature_table(
+        [one for one in scores if one.checkpoint.seed == 0 or one.checkpoint.epoch < 3], CHAINS, CONFIG
+    )
+    past = table.query("epoch == 3 and batch_size == 1 and detector == 'likelihood' and ood_dataset == 'photos'")
+    assert past[["verdict", "corrected"]].values.tolist() == [["better", "better"]]
 
 
 def test_verdicts_are_corrected_for_how_many_there_are_and_the_untrained_apart():
@@ -201,7 +227,7 @@ def test_verdicts_are_corrected_for_how_many_there_are_and_the_untrained_apart()
     few, many = [0], range(12)
     for seeds, corrected in ((few, "better"), (many, "undecided")):
         scores = [make_scores(shift, epoch=e, seed=s) for e, shift in ((0, 1.25), (1, 1.25), (2, 1.0)) for s in seeds]
-        table = immature_table(scores, CONFIG).query("batch_size == 1 and detector == 'likelihood'")
+        table = immature_table(scores, CHAINS, CONFIG).query("batch_size == 1 and detector == 'likelihood'")
         photos, glyphs = (table[table.ood_dataset.eq(name)] for name in ("photos", "glyphs"))
         assert set(photos.verdict) == {"better"}
         assert 0.05 / 24 < photos.p_difference.min() == photos.p_difference.max() < 0.05 / 2
@@ -211,65 +237,26 @@ def test_verdicts_are_corrected_for_how_many_there_are_and_the_untrained_apart()
         assert set(glyphs.corrected) == {"equivalent"}
 
 
-def make_claim(verdicts):
-    """By (OOD data set, seed, epoch): the verdict left."""
-    rows = [("digits", *key, "glow", "typicality", 1, verdict) for key, verdict in verdicts.items()]
-    columns = ["id_dataset", "ood_dataset", "seed", "epoch", "model", "detector", "batch_size", "corrected"]
-    return pd.DataFrame(rows, columns=columns)
-
-
-def test_the_summary_counts_verdicts_the_untrained_apart_and_pairs_with_one_verdict_alone():
-    seeds_and_epochs = [(seed, epoch) for seed in (0, 1) for epoch in (1, 2)]
-    claim = make_claim(
-        {("photos", seed, 0): "worse" for seed in (0, 1)}
-        | {("photos", *key): "better" for key in seeds_and_epochs}
-        | {("glyphs", *key): "saturated" for key in seeds_and_epochs}
-        | {("astronomy", *key): "undecided" if key == (1, 2) else "equivalent" for key in seeds_and_epochs}
-    )
-    assert immature_summary(claim).splitlines()[1:] == [
-        "                            better equivalent      worse  undecided  saturated  alike",
-        "  typicality, glow, b=1          4          3          0          1          4  2 of 3: 1 better, 1 saturated",
-        "    untrained                    0          0          2          0          0",
-        "  saturated: both AUROCs are 0.98 or more, which says nothing of training.",
-        "  alike: pairs with one verdict in every seed (2) and trained epoch before the last (2).",
-    ]
-    assert "untrained" not in immature_summary(claim[claim.epoch > 0])
-    assert "alike" in immature_summary(claim[claim.epoch == 0])
-    assert VERDICTS == ("better", "equivalent", "worse", "undecided", "saturated")
-
-
-def test_the_summary_counts_pairs_that_no_control_solves_once_more():
-    claim = make_claim(
-        {("photos", 0, 1): "better", ("glyphs", 0, 1): "saturated"}
-        | {(name, 0, 0): "worse" for name in ("photos", "glyphs")}
-    )
-    lines = immature_summary(claim, claim.ood_dataset.eq("glyphs")).splitlines()[2:5]
-    assert [" ".join(line.split()) for line in lines] == [
-        "typicality, glow, b=1 1 0 0 0 1 2 of 2: 1 better, 1 saturated",
-        "pairs that no control solves 1 0 0 0 0 1 of 1: 1 better",
-        "untrained 0 0 2 0 0",
-    ]
-    for solved in (claim.ood_dataset.eq("none"), claim.ood_dataset.ne("none")):  # none, or all: nothing to tell apart
-        assert "no control" not in immature_summary(claim, solved)
-
-
-def test_a_detector_without_scores_at_the_last_epoch_is_compared_with_its_own_last():
+def test_a_detector_without_scores_at_the_lowest_epoch_is_compared_with_the_nearest_that_it_has():
     scores = [make_scores(shift, epoch=epoch) for epoch, shift in {0: -2.0, 1: 3.0, 2: 1.0}.items()]
     gone = [
         replace(one, dead_layers={k: v for k, v in one.dead_layers.items() if k[0] == "likelihood"})
         for one in scores[2:]
     ]
-    table = immature_table([*scores[:2], *gone], CONFIG)
-    last = table.groupby("detector")["last_epoch"].unique().map(list).to_dict()
-    assert last.pop("likelihood") == [2]
-    assert {*map(tuple, last.values())} == {(1,)}
+    table = immature_table([*scores[:2], *gone], CHAINS, CONFIG)
+    references = table.groupby("detector")["reference_epoch"].unique().map(list).to_dict()
+    assert references.pop("likelihood") == [2]
+    assert {*map(tuple, references.values())} == {(1,)}
 
 
 def test_checkpoints_in_a_spike_are_named_once():
-    checkpoints = [("digits", "glow", 0, 0, 0.5), ("digits", "glow", 0, 1, 0.1), ("digits", "glow", 1, 8, 1.994)]
-    table = pd.DataFrame(checkpoints, columns=["id_dataset", "model", "seed", "epoch", "excess_bits_per_dim"])
-    assert spikes(pd.concat([table, table], ignore_index=True)) == [
-        "training was in a spike or past its best at digits, glow, seed 1, epoch 8: "
+    """Of the kept ones; not the untrained, nor what is a tenth above."""
+    bits, kept = {0: 6.0, 1: 6.5, 2: 4.0, 3: 4.1, 4: 5.994, 5: 4.2, 6: 3.0}, {0, 2, 3, 4, 6}
+    table = make_chains(bits, [1]).training
+    table.loc[~table["epoch"].isin(kept), "maturity"] = ""
+    falls = make_chains({0: 6.0, 1: 5.0}, [2]).training
+    assert spikes(pd.concat([table, falls], ignore_index=True)) == [
+        "training was in a spike or past its best at digits, glow, seed 1, epoch 4: "
         "1.99 bits/dim above the lowest so far"
     ]
 

@@ -10,6 +10,7 @@ from coverage_means import (
     coverage_of_skewed_effects,
 )
 from scipy import stats
+from test_maturity import make_chains
 
 from immature_ood.checkpoint_id import CheckpointId
 from immature_ood.delong import components
@@ -28,6 +29,7 @@ from immature_ood.scores import ScoreKey, Scores
 from immature_ood.study import EvaluationConfig
 
 CONFIG = EvaluationConfig()
+CHAINS = make_chains({0: 4.0, 1: 3.0, 2: 2.5, 3: 2.1, 4: 2.0}, id_datasets="abcde")
 
 
 def normal(*key, size=40, shift=0.0):
@@ -156,11 +158,11 @@ def study(sets=("a", "b", "c"), seeds=(0,), shifts=((0, 0.0), (1, 1.5), (4, 1.0)
     return [make_scores(name, epoch, seed, shift, sets) for name in sets for seed in seeds for epoch, shift in shifts]
 
 
-def test_a_row_an_epoch_with_its_difference_to_the_last():
-    table = means_table(study(), {}, CONFIG)
+def test_a_row_an_epoch_with_its_difference_to_the_lowest():
+    table = means_table(study(), {}, CHAINS, CONFIG)
     assert tuple(table.columns) == MEANS_COLUMNS
     assert table["epoch"].tolist() == [0, 1, 4]
-    assert table[["pairs", "sets", "seeds", "last_epoch"]].values.tolist() == [[6, 3, 1, 4]] * 3
+    assert table[["pairs", "sets", "seeds", "reference_epochs"]].values.tolist() == [[6, 3, 1, "4"]] * 3
     values = table.set_index("epoch")
     assert values.loc[1, "difference"] == pytest.approx(values.loc[1, "auroc"] - values.loc[4, "auroc"])
     assert 0 < values.loc[1, "difference_pairs_low"] < values.loc[1, "difference"]
@@ -169,33 +171,33 @@ def test_a_row_an_epoch_with_its_difference_to_the_last():
 
 
 def test_five_sets_and_more_seeds():
-    table = means_table(study("abcde", seeds=(0, 1)), {}, CONFIG)
+    table = means_table(study("abcde", seeds=(0, 1)), {}, CHAINS, CONFIG)
     assert table[["pairs", "sets", "seeds"]].values.tolist() == [[20, 5, 2]] * 3
     assert table["auroc_sets_low"].notna().all()
 
 
 def test_pairs_that_both_epochs_solve_are_counted():
-    table = means_table(study(shifts=((1, 9.0), (2, 8.0))), {}, CONFIG)
+    table = means_table(study(shifts=((1, 9.0), (2, 8.0))), {}, CHAINS, CONFIG)
     assert table["saturated"].tolist() == [6, 6]
-    half = means_table([*study(shifts=((1, 9.0),)), *study(shifts=((2, 0.5),))], {}, CONFIG)
+    half = means_table([*study(shifts=((1, 9.0),)), *study(shifts=((2, 0.5),))], {}, CHAINS, CONFIG)
     assert half["saturated"].tolist() == [0, 0]
 
 
 def test_a_set_that_stands_for_another_shares_its_images():
-    table, apart = (means_table(study(), names, CONFIG) for names in ({"c": "b"}, {}))
+    table, apart = (means_table(study(), names, CHAINS, CONFIG) for names in ({"c": "b"}, {}))
     assert table["auroc"].tolist() == apart["auroc"].tolist()
     assert table["sets"].tolist() == [2, 2, 2]
     assert (table["auroc_pairs_low"] != apart["auroc_pairs_low"]).all()
 
 
 def test_the_summary_says_what_its_intervals_are_for():
-    text = means_summary(means_table(study(), {}, CONFIG))
+    text = means_summary(means_table(study(), {}, CHAINS, CONFIG))
     assert "over 6 pairs of 3 sets;\n1 seed, for the models that were trained: other seeds are not covered." in text
     assert "with fewer than 5 ID or OOD sets nothing is said of new ones" in text
     assert "likelihood, glow, b=1: " in text
     assert "(epoch 1)" in text
-    assert ", new [" in means_summary(means_table(study("abcde", seeds=(0, 1)), {}, CONFIG))
-    assert means_summary(means_table(study(shifts=((3, 1.0),)), {}, CONFIG)) == ""
+    assert ", new [" in means_summary(means_table(study("abcde", seeds=(0, 1)), {}, CHAINS, CONFIG))
+    assert means_summary(means_table(study(shifts=((3, 1.0),)), {}, CHAINS, CONFIG)) == ""
 
 
 def check_coverage(sets, seeds, change=0.0):

@@ -52,7 +52,8 @@ def auroc_table(
                 "detector": detector,
                 **measures,
                 "bits_per_dim": 4.0,
-                "excess_bits_per_dim": 0.0,
+                "excess_bits_per_dim": 3.0 / (1 + epoch),
+                "maturity": "immature",
                 "dead_layers": 2,
             }
             | {"images_seen": 3000 * epoch, "train_seconds": epoch * 14.3 + seed}
@@ -79,7 +80,7 @@ def detector_rows(detectors=24, epochs=EPOCHS, batch_sizes=(1, 5), overs=("all",
     return pd.DataFrame(rows)
 
 
-def training_log(id_datasets=DATASETS, last=16, seeds=(0,)):
+def training_log(id_datasets=DATASETS, last=16, seeds=(0,), kept=EPOCHS):
     """A training log: bits/dim falling, the fit set's rising again late; no training value at epoch 0."""
     rows = [
         {"id_dataset": name, "model": "glow", "seed": seed, "epoch": epoch, "images_per_second": 210.0}
@@ -89,7 +90,8 @@ def training_log(id_datasets=DATASETS, last=16, seeds=(0,)):
         for seed in seeds
         for epoch in range(last + 1)
     ]
-    return pd.DataFrame(rows)
+    table = pd.DataFrame(rows)
+    return table.assign(maturity=np.where(table["epoch"].isin(kept), "immature", ""))
 
 
 def score_sets(epochs=EPOCHS, ood_datasets=("photos", "glyphs")):
@@ -214,16 +216,20 @@ FIGURES = {
     "headline, 20 pairs": lambda: plots.headline(auroc_table(FIVE, FIVE, LATE)),
     "histograms": lambda: plots.score_histograms(score_sets(), "digits", "gradient_norms", 5),
     "histograms, one panel": lambda: plots.score_histograms(score_sets((8,), ("photos",)), "digits", "typicality", 1),
-    "bits": lambda: plots.bits_per_dim_by_epoch(training_log(), auroc_table()),
+    "bits": lambda: plots.bits_per_dim_by_epoch(training_log()),
     "bits, five ID sets, three seeds": lambda: plots.bits_per_dim_by_epoch(
-        training_log(FIVE, 250, (0, 1, 2)), auroc_table(FIVE, FIVE, (0, *LATE), (0, 1, 2))
+        training_log(FIVE, 250, (0, 1, 2), (0, *LATE))
     ),
-    "bits, with a spike": lambda: plots.bits_per_dim_by_epoch(
-        training_log(), auroc_table().assign(excess_bits_per_dim=lambda table: np.where(table["epoch"] == 8, 1.9, 0.0))
+    "bits, with a spike": lambda: plots.bits_per_dim_by_epoch(spiked(training_log(), "photos", 8, 0)),
+    "bits, untrained only": lambda: plots.bits_per_dim_by_epoch(training_log(("digits",), 0)),
+    "maturity": lambda: plots.auroc_by_excess(auroc_table(seeds=(0, 1))),
+    "maturity, one pair, untrained only": lambda: plots.auroc_by_excess(
+        auroc_table(("digits",), ("photos",), (0,), batch_sizes=(1,), detectors=("likelihood",))
     ),
-    "bits, untrained only": lambda: plots.bits_per_dim_by_epoch(
-        training_log(("digits",), 0), auroc_table(("digits",), epochs=(0,))
+    "maturity, past the lowest": lambda: plots.auroc_by_excess(
+        auroc_table().assign(excess_bits_per_dim=lambda table: (table["epoch"] - 4).abs() / 8)
     ),
+    "maturity, 20 pairs": lambda: plots.auroc_by_excess(auroc_table(FIVE, FIVE, LATE)),
     "layers": lambda: plots.layer_heat_map(layer_table(glow_layers()), "digits", 5),
     "layers, few": lambda: plots.layer_heat_map(layer_table(glow_layers()[:9], seeds=(0, 1)), "digits", 1, "photos"),
     "layers, one cell": lambda: plots.layer_heat_map(layer_table(["prior"], epochs=(0,)), "digits", 5, "glyphs"),
@@ -393,7 +399,7 @@ def test_undefined_aurocs_leave_a_gap():
         plots.headline,
         lambda table: plots.auroc_by_epoch(table, "digits"),
         lambda table: plots.auroc_by_cost(table, "digits"),
-        lambda table: plots.bits_per_dim_by_epoch(training_log(), table),
+        plots.auroc_by_excess,
         lambda table: plots.layer_heat_map(table.assign(layer="prior"), "digits", 1),
     ],
 )
@@ -482,7 +488,7 @@ def test_degenerate_scores_are_drawn_or_counted(test, ood):
 
 def test_bits_per_dim_are_the_logs_and_kept_epochs_are_marked():
     log = training_log()
-    figure = plots.bits_per_dim_by_epoch(log, auroc_table())
+    figure = plots.bits_per_dim_by_epoch(log)
     panel = panel_titled(figure, "ID photos")
     rows = rows_of(log, id_dataset="photos")
     for column in ("train_bits_per_dim", "fit_bits_per_dim"):
@@ -496,28 +502,55 @@ def test_bits_per_dim_are_the_logs_and_kept_epochs_are_marked():
 
 def test_bits_per_dim_of_several_seeds_are_a_mean_with_a_line_each():
     log = training_log(("digits",), seeds=(0, 1))
-    panel = plots.bits_per_dim_by_epoch(log, auroc_table(seeds=(0, 1))).axes[0]
+    panel = plots.bits_per_dim_by_epoch(log).axes[0]
     np.testing.assert_allclose(
         line_of(panel, "fit_bits_per_dim")[1], log.groupby("epoch")["fit_bits_per_dim"].mean(), rtol=1e-12
     )
     assert sum(line.get_label() == "_seed 1" for line in panel.get_lines()) == 2  # of training and of fit images
 
 
+def spiked(log, id_dataset, epoch, seed):
+    """The log with 1.9 bits/dim more at one place."""
+    there = log["id_dataset"].eq(id_dataset) & log["epoch"].eq(epoch) & log["seed"].eq(seed)
+    return log.assign(fit_bits_per_dim=log["fit_bits_per_dim"] + 1.9 * there)
+
+
 @pytest.mark.parametrize("seeds", [(0,), (0, 1)])
 def test_a_checkpoint_that_was_kept_in_a_spike_is_crossed_at_its_own_value_and_explained(seeds):
-    log, table = training_log(seeds=seeds), auroc_table(seeds=seeds)
     last = seeds[-1]
-    spike = (table["id_dataset"] == "digits") & (table["epoch"] == 8) & (table["seed"] == last)
-    table["excess_bits_per_dim"] = np.where(spike, 1.9, np.where(table["epoch"] == 4, 0.1, np.nan))
-    figure = plots.bits_per_dim_by_epoch(log, table)
+    log = spiked(training_log(seeds=seeds), "digits", 8, last)
+    figure = plots.bits_per_dim_by_epoch(log)
     crosses = {panel.get_title(): line_of(panel, "_spike") for panel in figure.axes}
     (right,) = rows_of(log, id_dataset="digits", epoch=8, seed=last)["fit_bits_per_dim"]
     np.testing.assert_array_equal(crosses["ID digits"], ([8], [right]))
     assert [len(crosses[f"ID {name}"][0]) for name in ("photos", "glyphs")] == [0, 0]
     assert "in a spike or past its best" in [text.get_text() for text in figure.legends[0].get_texts()]
-    table["excess_bits_per_dim"] = np.nan
-    legend = plots.bits_per_dim_by_epoch(log, table).legends[0]
+    legend = plots.bits_per_dim_by_epoch(training_log(seeds=seeds)).legends[0]
     assert "in a spike or past its best" not in [text.get_text() for text in legend.get_texts()]
+
+
+def test_models_are_never_averaged_in_the_log():
+    with pytest.raises(ValueError, match="glow, deep: pass the rows of one"):
+        plots.bits_per_dim_by_epoch(pd.concat([training_log(), training_log().assign(model="deep")]))
+
+
+# Maturity ------------------------------------------------------------------------------------------------------------
+
+
+def test_auroc_against_excess_is_the_mean_over_pairs_and_dotted_past_the_lowest():
+    table = auroc_table(seeds=(0, 1)).assign(
+        excess_bits_per_dim=lambda table: (table["epoch"] - 4).abs() + table["seed"]
+    )
+    panel = panel_titled(plots.auroc_by_excess(table), "typicality, b = 5")
+    rows = rows_of(table[table.id_dataset != table.ood_dataset], detector="typicality", batch_size=5)
+    xs, ys = line_of(panel, "mean")
+    np.testing.assert_allclose(xs, [4.5, 3.5, 2.5, 0.5])  # epochs 0, 1, 2 and 4
+    np.testing.assert_allclose(ys, rows.groupby("epoch")["auroc"].mean()[:4])
+    assert sum(line.get_label() == "_pair" for line in panel.get_lines()) == 6
+    past = [line for line in panel.get_lines() if line.get_label() == "_past"]
+    np.testing.assert_allclose(past[-1].get_xdata(), [0.5, 4.5, 12.5])
+    left, right = panel.get_xlim()
+    assert left > 12.5 > 0 > right
 
 
 # Layers --------------------------------------------------------------------------------------------------------------

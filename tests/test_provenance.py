@@ -199,7 +199,7 @@ def test_costs_and_excess_are_read_from_sidecars(tmp_path):
     checkpoint = CheckpointId("digits", "glow", 0, 4, 100, "key")
     described = {"train_seconds": 1.5, "fit_bits_per_dim": 5.5, "lowest_fit_bits_per_dim": 3.5}
     (tmp_path / "a.json").write_text(json.dumps({"checkpoint": vars(checkpoint), **described}))
-    assert read_checkpoints([tmp_path / "a.json"]) == {checkpoint: Trained(checkpoint, 1.5, 2.0)}
+    assert read_checkpoints([tmp_path / "a.json"]) == {checkpoint: Trained(checkpoint, 1.5)}
 
 
 def test_a_description_gathers_study_sources_images_and_checkpoints(tmp_path):

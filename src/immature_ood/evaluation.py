@@ -18,6 +18,7 @@ from immature_ood.detectors import Fitted
 from immature_ood.detectors.gradient_norms import GradientNorms
 from immature_ood.features import Features
 from immature_ood.intervals import Estimate, Pair, Units, auroc_difference, compare, evaluate
+from immature_ood.maturity import Chain, Chains
 from immature_ood.metrics import auroc
 from immature_ood.scores import Scores
 from immature_ood.sidecars import Trained
@@ -37,11 +38,13 @@ __all__ = [
     "auroc_difference",
     "auroc_table",
     "calibration_rows",
+    "chain_of",
     "evaluate",
     "holm",
-    "immature_summary",
     "immature_table",
+    "in_spikes",
     "layer_auroc_table",
+    "scored_epochs",
     "spikes",
     "verdict",
     "without_calibration",
@@ -50,27 +53,27 @@ __all__ = [
 VERDICTS = ("better", "equivalent", "worse", "undecided", "saturated")
 SATURATED = 0.98  # where both AUROCs are at least this, they say nothing of one another
 SPIKE = 0.1  # bits/dim above the lowest so far: more than training that goes well moves up and down
-SUMMARY_TITLE = "AUROC of each epoch against the last epoch, over pairs and seeds, corrected for how many (Holm):"
 METRICS = ("auroc", "aupr", "fpr95")
 PAIR = ("id_dataset", "ood_dataset")
+MATURITY = ("excess_bits_per_dim", "maturity")
 IDENTITY = (*PAIR, "model", "seed", "epoch", "batch_size")  # the columns that say what a row is of; most tables' first
 AUROC_COLUMNS = (
     *IDENTITY,
     "detector",
     *(f"{metric}{bound}" for metric in METRICS for bound in ("", "_low", "_high")),
-    *("bits_per_dim", "excess_bits_per_dim", "dead_layers", "images_seen", "train_seconds"),
+    *("bits_per_dim", *MATURITY, "dead_layers", "images_seen", "train_seconds"),
 )
 IMMATURE_COLUMNS = (
     *IDENTITY,
-    "detector",
-    *("auroc", "auroc_last", "last_epoch", "difference", "difference_low", "difference_high", "verdict"),
+    *("detector", *MATURITY, "reference_epoch", "reference_excess", "reference_maturity"),
+    *("auroc", "auroc_reference", "difference", "difference_low", "difference_high", "verdict"),
     *("p_difference", "p_equivalence", "corrected"),
 )
 LAYER_COLUMNS = (*IDENTITY, "layer", "auroc")
 
 
 def auroc_table(
-    scores: Iterable[Scores], trained: Mapping[CheckpointId, Trained], config: EvaluationConfig
+    scores: Iterable[Scores], trained: Mapping[CheckpointId, Trained], chains: Chains, config: EvaluationConfig
 ) -> pd.DataFrame:
     """One row a checkpoint, OOD data set, batch size and detector, with the columns AUROC_COLUMNS, sorted.
 
@@ -78,12 +81,12 @@ def auroc_table(
     They ask whether the test set looks more OOD than the set the detector was fitted on: about 0.5 if the detector
     has not overfitted its fit set and the splits are alike. `without_calibration` leaves them out.
 
-    trained: by checkpoint. Raises ValueError if one is missing.
+    trained: by checkpoint. chains: how mature each is. Raises ValueError if one is missing.
     """
     rows = [
-        {**row, "train_seconds": training.train_seconds, "excess_bits_per_dim": training.excess_bits_per_dim}
+        {**row, **_maturity(chain_of(chains, one), one.checkpoint.epoch), "train_seconds": seconds}
         for one in scores
-        for training in [_training(trained, one.checkpoint)]
+        for seconds in [_train_seconds(trained, one.checkpoint)]
         for row in _auroc_rows(one, config)
     ]
     return _sorted(rows, AUROC_COLUMNS)
@@ -106,6 +109,17 @@ def _auroc_rows(scores: Scores, config: EvaluationConfig) -> Iterable[dict[str, 
             }
 
 
+def chain_of(chains: Chains, scores: Scores) -> Chain:
+    """The training that scores are of."""
+    checkpoint = scores.checkpoint
+    return chains.of(checkpoint.id_dataset, checkpoint.model, checkpoint.seed)
+
+
+def _maturity(chain: Chain, epoch: int) -> dict[str, object]:
+    """The values of the columns MATURITY."""
+    return dict(zip(MATURITY, (chain.excess[epoch], chain.states[epoch]), strict=True))
+
+
 def calibration_rows(table: pd.DataFrame) -> pd.DataFrame:
     """The rows of an AUROC table that set the ID test set against the ID fit set."""
     return table[table["id_dataset"] == table["ood_dataset"]]
@@ -117,7 +131,7 @@ def without_calibration(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def verdict(difference: Estimate, margin: float, aurocs: tuple[float, ...] = ()) -> str:
-    """What an interval of AUROC(epoch) − AUROC(last epoch) says of the epoch, one of VERDICTS.
+    """What an interval of AUROC(epoch) − AUROC(reference epoch) says of the epoch, one of VERDICTS.
 
     "saturated" if all of the AUROCs are at least SATURATED. Else "equivalent" if the interval lies within ±margin,
     else "better" if above 0, "worse" if below 0, else "undecided", as it is without an interval.
@@ -141,21 +155,24 @@ def _decided(equivalent: bool, better: bool, worse: bool) -> str:
     return "worse" if worse else "undecided"
 
 
-def immature_table(scores: Iterable[Scores], config: EvaluationConfig) -> pd.DataFrame:
-    """The paper's claim: each epoch against the last one of the same training, columns IMMATURE_COLUMNS, sorted.
+def immature_table(scores: Iterable[Scores], chains: Chains, config: EvaluationConfig) -> pd.DataFrame:
+    """The paper's claim: each kept epoch against the one nearest to the minimum of the same training, sorted.
 
-    The last is that of the detector: one that has scores at some epochs alone is compared with itself.
-    difference = AUROC(epoch) − AUROC(last epoch), with the interval of the paired difference. p_difference, of "it is
+    Columns IMMATURE_COLUMNS. The reference is the epoch of the lowest held-out bits/dim among those at which the
+    detector has scores; seeds may differ in it. One that has scores at a single epoch is compared with nothing.
+    reference_maturity is its state, or maturity.STILL_FALLING where the training did not reach its minimum.
+
+    difference = AUROC(epoch) − AUROC(reference), with the interval of the paired difference. p_difference, of "it is
     0", and p_equivalence, of "it is the margin or more", are uncorrected, as is verdict; corrected is the verdict that
     is left of it by Holm's method. That is done over the comparisons of one model, detector and b that are counted
-    together: trained epochs of all pairs and seeds, without the saturated; the untrained apart. The chance that any
-    "better" or "worse" among them is wrong is at most 1 − confidence; so is that for any "equivalent".
+    together: of all pairs and seeds, without the saturated, the trained epochs before the reference; the untrained
+    apart, and those past the reference. The chance that any "better" or "worse" among them is wrong is at most
+    1 − confidence; so is that for any "equivalent". Raises ValueError if chains lack a training.
     """
-    rows = []
+    rows: list[dict[str, object]] = []
     for _, training in groupby(sorted(scores, key=_place), key=lambda one: _place(one)[:-1]):
         in_order = [*training]
-        last = {key: one for one in in_order for key in one.dead_layers}
-        rows += [row for one in in_order for row in _immature_rows(one, last, config)]
+        rows += _immature_rows(in_order, chain_of(chains, in_order[0]), config)
     table = _sorted(rows, IMMATURE_COLUMNS)
     return table.assign(corrected=_corrected(table, config)) if rows else table
 
@@ -165,32 +182,59 @@ def _place(scores: Scores) -> tuple[str, str, str, int]:
     return checkpoint.id_dataset, checkpoint.model, str(checkpoint.seed), checkpoint.epoch
 
 
-def _immature_rows(
-    scores: Scores, last_of: Mapping[tuple[str, int], Scores], config: EvaluationConfig
-) -> Iterable[dict[str, object]]:
-    for detector, b in [key for key in scores.dead_layers if last_of[key] is not scores]:
-        last = last_of[detector, b]
-        for dataset in scores.ood_datasets:
-            pairs = _test_pair(scores, detector, b, dataset), _test_pair(last, detector, b, dataset)
-            units = Units.numbered(*(scores.units_of(b, name) for name in (scores.checkpoint.id_dataset, dataset)))
-            found = compare(*pairs, config, units)
-            difference, aurocs = found.estimate(config.confidence), (found.first.value, found.second.value)
-            yield {
-                **_identity(scores.checkpoint, dataset, b),
-                "detector": detector,
-                "auroc": aurocs[0],
-                "auroc_last": aurocs[1],
-                "last_epoch": last.checkpoint.epoch,
-                **_flat({"difference": difference}),
-                "verdict": verdict(difference, config.margin, aurocs),
-                "p_difference": found.p_difference(),
-                "p_equivalence": found.p_equivalence(config.margin),
-            }
+def _immature_rows(training: Sequence[Scores], chain: Chain, config: EvaluationConfig) -> Iterable[dict[str, object]]:
+    """The rows of one training's scores."""
+    for (detector, b), by_epoch in scored_epochs(training).items():
+        reference = by_epoch.pop(chain.reference(by_epoch))
+        for scores in by_epoch.values():
+            for dataset in scores.ood_datasets:
+                yield {
+                    **_identity(scores.checkpoint, dataset, b),
+                    "detector": detector,
+                    **_maturity(chain, scores.checkpoint.epoch),
+                    **_described(chain, reference.checkpoint.epoch),
+                    **_compared((scores, reference), (detector, b), dataset, config),
+                }
+
+
+def scored_epochs(training: Iterable[Scores]) -> dict[tuple[str, int], dict[int, Scores]]:
+    """By detector and b, then epoch, the scores of one training that hold it."""
+    found: dict[tuple[str, int], dict[int, Scores]] = {}
+    for one in training:
+        for key in one.dead_layers:
+            found.setdefault(key, {})[one.checkpoint.epoch] = one
+    return found
+
+
+def _described(chain: Chain, reference: int) -> dict[str, object]:
+    return {
+        "reference_epoch": reference,
+        "reference_excess": chain.excess[reference],
+        "reference_maturity": chain.described(reference),
+    }
+
+
+def _compared(
+    both: tuple[Scores, Scores], key: tuple[str, int], dataset: str, config: EvaluationConfig
+) -> dict[str, object]:
+    """An epoch's AUROC on one pair against the reference's."""
+    pairs, checkpoint = [_test_pair(one, *key, dataset) for one in both], both[0].checkpoint
+    units = Units.numbered(*(both[0].units_of(key[1], name) for name in (checkpoint.id_dataset, dataset)))
+    found = compare(pairs[0], pairs[1], config, units)
+    difference, aurocs = found.estimate(config.confidence), (found.first.value, found.second.value)
+    return {
+        **dict(zip(("auroc", "auroc_reference"), aurocs, strict=True)),
+        **_flat({"difference": difference}),
+        "verdict": verdict(difference, config.margin, aurocs),
+        "p_difference": found.p_difference(),
+        "p_equivalence": found.p_equivalence(config.margin),
+    }
 
 
 def _corrected(table: pd.DataFrame, config: EvaluationConfig) -> pd.Series:
     counted = table[table["verdict"].ne("saturated") & table["p_difference"].notna()]
-    together = counted.groupby(["model", "detector", "batch_size", counted["epoch"] >= 1])
+    untrained, past = counted["epoch"] == 0, counted["epoch"] > counted["reference_epoch"]
+    together = counted.groupby(["model", "detector", "batch_size", untrained.rename("untrained"), past.rename("past")])
     same, apart = (
         together[f"p_{kind}"].transform(holm) <= 1 - config.confidence for kind in ("equivalence", "difference")
     )
@@ -210,68 +254,23 @@ def holm(p_values: pd.Series) -> pd.Series:
     return (ordered * factors).cummax().clip(upper=1.0).reindex(p_values.index)
 
 
-def immature_summary(table: pd.DataFrame, solved: pd.Series | None = None) -> str:
-    """The table of the claim in a few lines: what each detector's immature epochs are, against the last one.
+def spikes(training: pd.DataFrame) -> list[str]:
+    """A line for each kept trained checkpoint whose held-out bits/dim exceed the lowest so far by more than SPIKE.
 
-    solved: (rows,) bool, whether a control solves the pair of each row; the others are counted once more by themselves.
+    training: what maturity.with_maturity gives of all trainings.
     """
-    if table.empty:
-        return "One epoch only: nothing to set against the last epoch."
-    marked = table.assign(solved=False if solved is None else solved)
-    by_detector = marked.groupby(["model", "detector", "batch_size"])
-    rows = [row for key, group in by_detector for row in _summary_rows(key, group)]
-    seeds, epochs = table["seed"][table["seed"] != POOLED].nunique(), table["epoch"][table["epoch"] >= 1].nunique()
-    notes = [
-        f"saturated: both AUROCs are {SATURATED} or more, which says nothing of training.",
-        f"alike: pairs with one verdict in every seed ({seeds}) and trained epoch before the last ({epochs}).",
-    ]
-    return "\n".join([SUMMARY_TITLE, *(f"  {line}".rstrip() for line in [*_aligned(rows), *notes])])
-
-
-def _summary_rows(key: tuple[str, str, int], rows: pd.DataFrame) -> Iterable[tuple[str, list[int], str]]:
-    model, detector, b = key
-    trained, untrained = rows[rows["epoch"] >= 1], rows[rows["epoch"] == 0]
-    left = trained[~trained["solved"]]
-    if len(trained):
-        yield f"{detector}, {model}, b={b}", _counts(trained["corrected"]), _alike(trained)
-    if 0 < len(left) < len(trained):
-        yield "  pairs that no control solves", _counts(left["corrected"]), _alike(left)
-    if len(untrained):
-        yield "  untrained", _counts(untrained["corrected"]), ""
-
-
-def _aligned(rows: Sequence[tuple[str, list[int], str]]) -> list[str]:
-    """A header, and a line a row: its name, the counts of VERDICTS, and words."""
-    names = max(len(name) for name, *_ in rows)
-    header = " " * names + "".join(f"{word:>11}" for word in VERDICTS) + "  alike"
-    lines = (f"{name:<{names}}{''.join(f'{count:>11}' for count in counts)}  {words}" for name, counts, words in rows)
-    return [header, *lines]
-
-
-def _counts(verdicts: pd.Series) -> list[int]:
-    return [int((verdicts == word).sum()) for word in VERDICTS]
-
-
-def _alike(rows: pd.DataFrame) -> str:
-    """How many pairs have one verdict alone, and which."""
-    by_pair = rows.groupby([*PAIR])["corrected"].agg(set)
-    counts = dict(zip(VERDICTS, _counts(by_pair[by_pair.map(len) == 1].map(min)), strict=True))
-    words = ", ".join(f"{count} {word}" for word, count in counts.items() if count)
-    return f"{sum(counts.values())} of {len(by_pair)}" + (f": {words}" if words else "")
-
-
-def spikes(auroc: pd.DataFrame) -> list[str]:
-    """A line for each trained checkpoint whose held-out bits/dim exceed the lowest so far by more than SPIKE.
-
-    auroc: what auroc_table gives.
-    """
-    checkpoints = auroc.drop_duplicates(["id_dataset", "model", "seed", "epoch"])
-    high = checkpoints[(checkpoints["epoch"] >= 1) & (checkpoints["excess_bits_per_dim"] > SPIKE)]
     return [
         f"training was in a spike or past its best at {row.id_dataset}, {row.model}, seed {row.seed}, "
-        f"epoch {row.epoch}: {row.excess_bits_per_dim:.2f} bits/dim above the lowest so far"
-        for row in high.itertuples()
+        f"epoch {row.epoch}: {row.above:.2f} bits/dim above the lowest so far"
+        for row in in_spikes(training).itertuples()
     ]
+
+
+def in_spikes(training: pd.DataFrame) -> pd.DataFrame:
+    """The rows of those checkpoints, with the column above, bits/dim."""
+    lowest = training.groupby(["id_dataset", "model", "seed"])["fit_bits_per_dim"].cummin()
+    rows = training.assign(above=training["fit_bits_per_dim"] - lowest)
+    return rows[rows["maturity"].ne("") & rows["epoch"].ge(1) & rows["above"].gt(SPIKE)]
 
 
 def layer_auroc_table(checkpoint: CheckpointId, fitted: Fitted, tests: Iterable[Features]) -> pd.DataFrame:
@@ -328,14 +327,14 @@ def _flat(estimates: Mapping[str, Estimate]) -> dict[str, float]:
     }
 
 
-def _training(trained: Mapping[CheckpointId, Trained], checkpoint: CheckpointId) -> Trained:
-    """How a checkpoint was trained; all seeds together took the time of all, and are as far in a spike as the worst."""
+def _train_seconds(trained: Mapping[CheckpointId, Trained], checkpoint: CheckpointId) -> float:
+    """The training time of a checkpoint; all seeds together took the time of all."""
     found = [trained[one] for one in trained if one == checkpoint]
     if checkpoint.seed == POOLED:
         found = [trained[one] for one in trained if replace(one, seed=POOLED) == _unlike_seeds(checkpoint, one)]
     if not found:
         raise ValueError(f"no training time for {checkpoint}; pass it in trained")
-    return Trained(checkpoint, sum(one.train_seconds for one in found), max(one.excess_bits_per_dim for one in found))
+    return sum(one.train_seconds for one in found)
 
 
 def _unlike_seeds(checkpoint: CheckpointId, one: CheckpointId) -> CheckpointId:

@@ -33,6 +33,7 @@ from scipy import stats
 from immature_ood.controls import NONE_SOLVED, UNSOLVED, overs
 from immature_ood.evaluation import SATURATED, verdict
 from immature_ood.intervals import FEWEST_UNITS, Estimate
+from immature_ood.maturity import Chains
 from immature_ood.metrics import auroc_influence
 from immature_ood.scores import Scores
 from immature_ood.study import EvaluationConfig
@@ -42,17 +43,23 @@ __all__ = [
     "MEANS_COLUMNS",
     "NO_NEW_SETS",
     "ONE_SEED",
+    "Key",
+    "Paired",
+    "Place",
     "Term",
     "bounds",
     "combined",
+    "epochs_of",
     "interval",
     "jackknife",
     "mean_of_new_sets",
     "mean_of_these_pairs",
     "means_summary",
     "means_table",
+    "paired",
     "sets",
     "term",
+    "terms_of",
 ]
 
 FEWEST_SETS = 5  # ID sets, and OOD sets, below which nothing is said of new ones
@@ -62,7 +69,7 @@ BOUNDS = ("", "_pairs_low", "_pairs_high", "_sets_low", "_sets_high")
 MEANS_COLUMNS = (
     *("model", "detector", "batch_size", "epoch", "over", "pairs", "sets", "seeds", "saturated"),
     *(f"auroc{bound}" for bound in BOUNDS),
-    *("last_epoch", *(f"difference{bound}" for bound in BOUNDS)),
+    *("reference_epochs", *(f"difference{bound}" for bound in BOUNDS)),
 )
 
 Both = tuple[np.ndarray, np.ndarray]  # of ID (n,), and of OOD (m,)
@@ -212,39 +219,22 @@ def sets(terms: Iterable[Term]) -> dict[str, int]:
 
 # Tables ---------------------------------------------------------------------------------------------------------------
 
-Terms = dict[tuple[str, str, int | str], Term]  # by ID set, OOD set and seed
+Key = tuple[str, str, int]  # a model, a detector, b
+Place = tuple[str, str, int | str]  # an ID set, an OOD set, a seed
 
 
-def means_table(
-    scores: Iterable[Scores], names: Mapping[str, str], config: EvaluationConfig, solved: pd.DataFrame = NONE_SOLVED
-) -> pd.DataFrame:
-    """One row a model, detector, batch size and epoch, columns MEANS_COLUMNS: means over all pairs and seeds.
-
-    difference: the mean of AUROC(epoch) − AUROC(last epoch of the detector), empty for that epoch itself. saturated:
-    pairs whose AUROC is at least SATURATED at both epochs under every seed, which can hardly differ. names: the data
-    set whose test images and seeds a data set shares, where it is called otherwise. solved: what
-    controls.solved_pairs gives; where it holds some pairs, there is a second row over the others.
-    """
-    found: dict[tuple[str, str, int, int], Terms] = {}
-    for key, place, one in (each for checkpoint in scores for each in _terms(checkpoint, names, config)):
-        found.setdefault(key, {})[place] = one
-    last = {key[:3]: key for key in sorted(found)}
-    rows = [
-        _row(key, over, {place: one for _, place, one in chosen}, last[key[:3]], found[last[key[:3]]], config)
-        for key, terms in sorted(found.items())
-        for over, chosen in overs([(key[2], *item) for item in terms.items()], _pair_of, solved)
-    ]
-    return pd.DataFrame(rows, columns=[*MEANS_COLUMNS])
+def terms_of(
+    scores: Iterable[Scores], names: Mapping[str, str], config: EvaluationConfig
+) -> dict[Key, dict[Place, dict[int, Term]]]:
+    """The AUROCs of all scores by key, place and epoch, sorted; names: as of means_table."""
+    found: dict[Key, dict[Place, dict[int, Term]]] = {}
+    for one in scores:
+        for key, place, each in _terms(one, names, config):
+            found.setdefault(key, {}).setdefault(place, {})[one.checkpoint.epoch] = each
+    return dict(sorted(found.items()))
 
 
-def _pair_of(item: tuple[int, tuple[str, str, int | str], Term]) -> tuple[str, str, int]:
-    b, (own, other, _), _ = item
-    return own, other, b
-
-
-def _terms(
-    scores: Scores, names: Mapping[str, str], config: EvaluationConfig
-) -> Iterator[tuple[tuple[str, str, int, int], tuple[str, str, int | str], Term]]:
+def _terms(scores: Scores, names: Mapping[str, str], config: EvaluationConfig) -> Iterator[tuple[Key, Place, Term]]:
     checkpoint = scores.checkpoint
     own = checkpoint.id_dataset
     for detector, b in scores.dead_layers:
@@ -252,44 +242,112 @@ def _terms(
             pair = names.get(own, own), names.get(dataset, dataset)
             of_pair = scores.of(detector, b, own), scores.of(detector, b, dataset)
             units = scores.units_of(b, own), scores.units_of(b, dataset)
-            key, place = (checkpoint.model, detector, b, checkpoint.epoch), (own, dataset, checkpoint.seed)
+            key, place = (checkpoint.model, detector, b), (own, dataset, checkpoint.seed)
             yield key, place, term(pair, checkpoint.seed, of_pair, units, config.drop_minimum)
 
 
-def _row(
-    key: tuple[str, str, int, int],
-    over: str,
-    terms: Terms,
-    last_key: tuple[str, str, int, int],
-    last: Terms,
+@dataclass(frozen=True)
+class Paired:
+    """One pair under one seed: its AUROC at an epoch and at the reference of the training (see maturity.Chain)."""
+
+    key: Key
+    place: Place
+    epoch: int
+    reference: int
+    terms: tuple[Term, Term]
+
+    @property
+    def same(self) -> bool:
+        """Whether the epoch is the reference."""
+        return self.epoch == self.reference
+
+    @property
+    def difference(self) -> Term:
+        """AUROC(epoch) − AUROC(reference), 0 where they are the same."""
+        return combined((1, -1), self.terms)
+
+    @property
+    def solvable(self) -> tuple[str, str, int]:
+        """What a control may solve: ID set, OOD set and b."""
+        return *self.place[:2], self.key[2]
+
+
+def paired(key: Key, place: Place, by_epoch: Mapping[int, Term], epoch: int, reference: int) -> Paired:
+    """The AUROC at an epoch and at the reference."""
+    return Paired(key, place, epoch, reference, (by_epoch[epoch], by_epoch[reference]))
+
+
+def means_table(
+    scores: Iterable[Scores],
+    names: Mapping[str, str],
+    chains: Chains,
     config: EvaluationConfig,
+    solved: pd.DataFrame = NONE_SOLVED,
+) -> pd.DataFrame:
+    """One row a model, detector, batch size and epoch, columns MEANS_COLUMNS: means over all pairs and seeds.
+
+    difference: the mean of AUROC(epoch) − AUROC(reference), the kept epoch of the lowest held-out bits/dim of each
+    training among those at which the detector has scores; empty where the epoch is that of all. reference_epochs: these
+    epochs, such as 8/16. saturated: pairs whose AUROC is at least SATURATED at both under every seed, which can hardly
+    differ. names: the data set whose test images and seeds a data set shares, where it is called otherwise. solved:
+    what controls.solved_pairs gives; where it holds some pairs, there is a second row over the others.
+    """
+    rows = [
+        _row((*key, epoch), over, chosen, config)
+        for key, places in terms_of(scores, names, config).items()
+        for epoch, of_epoch in sorted(_by_epoch(key, places, chains).items())
+        for over, chosen in overs(of_epoch, lambda one: one.solvable, solved)
+    ]
+    return pd.DataFrame(rows, columns=[*MEANS_COLUMNS])
+
+
+def _by_epoch(key: Key, places: Mapping[Place, Mapping[int, Term]], chains: Chains) -> dict[int, list[Paired]]:
+    found: dict[int, list[Paired]] = {}
+    for place, by_epoch in places.items():
+        reference = chains.of(place[0], key[0], place[2]).reference(by_epoch)
+        for epoch in by_epoch:
+            found.setdefault(epoch, []).append(paired(key, place, by_epoch, epoch, reference))
+    return found
+
+
+def _row(
+    key: tuple[str, str, int, int], over: str, chosen: Sequence[Paired], config: EvaluationConfig
 ) -> dict[str, object]:
-    of_last = [combined((1, -1), (one, last[place])) for place, one in terms.items()] if key != last_key else []
+    differ = not all(one.same for one in chosen)
     return {
         **dict(zip(("model", "detector", "batch_size", "epoch"), key, strict=True)),
         "over": over,
-        **sets(terms.values()),
-        "saturated": _saturated(terms, {place: last[place] for place in terms}),
-        **bounds("auroc", [*terms.values()], config.confidence),
-        "last_epoch": last_key[-1],
-        **(bounds("difference", of_last, config.confidence) if of_last else {}),
+        **sets(one.terms[0] for one in chosen),
+        "saturated": _saturated(chosen),
+        **bounds("auroc", [one.terms[0] for one in chosen], config.confidence),
+        "reference_epochs": epochs_of(one.reference for one in chosen),
+        **(bounds("difference", [one.difference for one in chosen], config.confidence) if differ else {}),
     }
 
 
-def _saturated(*both: Terms) -> int:
+def epochs_of(epochs: Iterable[int]) -> str:
+    """Each epoch once.
+
+    >>> epochs_of([16, 8, 16])
+    '8/16'
+    """
+    return "/".join(map(str, sorted({*epochs})))
+
+
+def _saturated(chosen: Sequence[Paired]) -> int:
     """How many pairs have an AUROC of at least SATURATED in all terms."""
-    unsaturated = {place[:2] for terms in both for place, one in terms.items() if one.value < SATURATED}
-    return len({place[:2] for place in both[0]} - unsaturated)
+    unsaturated = {one.place[:2] for one in chosen if min(each.value for each in one.terms) < SATURATED}
+    return len({one.place[:2] for one in chosen} - unsaturated)
 
 
 def means_summary(table: pd.DataFrame, margin: float = 0.02, controls: Sequence[str] = ()) -> str:
-    """A line for each detector and batch size: the first trained epoch against the last; "" of one epoch alone.
+    """A line for each detector and batch size: the first trained epoch against the reference; "" of one epoch alone.
 
     margin: of EvaluationConfig. controls: detectors that read no trained model, and are left out.
     """
     table = table[~table["detector"].isin(controls)]
-    trained = table[(table["epoch"] >= 1) & (table["epoch"] < table["last_epoch"])]
-    rows = trained.drop_duplicates(["model", "detector", "batch_size", "over"])
+    trained = table[table["epoch"] >= 1].drop_duplicates(["model", "detector", "batch_size", "over"])
+    rows = trained[trained["difference"].notna()]
     if rows.empty:
         return ""
     lines = [line for _, of_same in rows.groupby("over", sort=True) for line in _lines(of_same)]
@@ -307,14 +365,15 @@ def _headings(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     seeds = f"{row['seeds']} seeds" if row["seeds"] > 1 else f"1 seed, {ONE_SEED}"
     new = NO_NEW_SETS if math.isnan(row["difference_sets_low"]) else "then, after 'new', for data sets such as these"
     return [
-        f"Mean AUROC at the first trained epoch − at the last, over {over} of {row['sets']} sets;",
+        "Mean AUROC at the first trained epoch − at the kept one of the lowest held-out bits/dim,",
+        f"over {over} of {row['sets']} sets;",
         f"{seeds}.",
         f"The intervals are for these data sets; {new}.",
     ]
 
 
 def _property_of_the_score(rows: pd.DataFrame, margin: float) -> list[str]:
-    """Whether scores agree on what the first trained epoch is against the last, by the intervals for these pairs."""
+    """Whether scores agree on what the first trained epoch is against the reference, by intervals for these pairs."""
     lines = ["Is 'immature is enough' a property of the score? By these intervals, each by itself, the first epoch is:"]
     for (over, model, b), of_same in rows.groupby(["over", "model", "batch_size"]):
         verdicts: dict[str, list[str]] = {}
@@ -336,7 +395,7 @@ def _line(row: Mapping[str, Any]) -> str:
     saturated = f"; {row['saturated']} of {row['pairs']} pairs saturated" if row["saturated"] else ""
     return (
         f"  {row['detector']}, {row['model']}, b={row['batch_size']}: {row['auroc']:.3f} (epoch {row['epoch']}) − "
-        f"{row['auroc'] - change:.3f} ({row['last_epoch']}) = {change:+.3f} {interval(low, high)}{new}{saturated}"
+        f"{row['auroc'] - change:.3f} ({row['reference_epochs']}) = {change:+.3f} {interval(low, high)}{new}{saturated}"
     )
 
 

@@ -1,4 +1,4 @@
-"""What checkpoint.json says of the weights it lies beside: which checkpoint they are, what they cost, how they fit."""
+"""What checkpoint.json says of the weights it lies beside: which checkpoint they are, and what they cost."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -12,19 +12,17 @@ __all__ = ["Trained", "read_checkpoint", "read_checkpoints"]
 
 @dataclass(frozen=True)
 class Trained:
-    """A checkpoint, its training time in seconds, and by how much its held-out bits/dim exceed the lowest so far."""
+    """A checkpoint, and its training time in seconds."""
 
     checkpoint: CheckpointId
     train_seconds: float
-    excess_bits_per_dim: float
 
 
 def read_checkpoint(sidecar: str | Path) -> Trained:
     """The checkpoint that a checkpoint.json lies beside; raises StorageError if it describes none."""
     described = read_json(sidecar)
     try:
-        excess = described["fit_bits_per_dim"] - described["lowest_fit_bits_per_dim"]
-        return Trained(CheckpointId(**described["checkpoint"]), float(described["train_seconds"]), float(excess))
+        return Trained(CheckpointId(**described["checkpoint"]), float(described["train_seconds"]))
     except (KeyError, TypeError, ValueError) as error:
         raise StorageError(f"{sidecar}: does not describe a checkpoint ({error}); delete it and rerun") from error
 

@@ -9,9 +9,11 @@ import numpy as np
 import pandas as pd
 from tabulate import tabulate
 
+from immature_ood.claim import claim_summary
 from immature_ood.config import POOLED
 from immature_ood.controls import NONE_SOLVED, is_solved, solved_note
-from immature_ood.evaluation import calibration_rows, immature_summary, without_calibration
+from immature_ood.evaluation import calibration_rows, without_calibration
+from immature_ood.maturity import maturity_summary
 from immature_ood.storage import write_bytes
 
 __all__ = [
@@ -30,7 +32,8 @@ __all__ = [
 NAMES = (  # columns of words, whatever they look like: a data set may be called 007, 1e3 or NA
     *("id_dataset", "ood_dataset", "eval_dataset", "name", "model", "detector", "layer"),
     *("choice", "baseline", "metric", "method", "source", "unit", "verdict", "device"),
-    *("control", "reference", "over"),
+    *("control", "reference", "over", "maturity", "reference_maturity"),
+    *("moment", "epochs", "reference_epochs"),
 )
 
 TEXT_WIDTH = 112  # columns of a terminal
@@ -293,23 +296,26 @@ def _html_class(first: bool) -> str:
 
 
 def summary_text(
-    auroc: pd.DataFrame, immature: pd.DataFrame, warnings: Sequence[str] = (), solved: pd.DataFrame = NONE_SOLVED
+    auroc: pd.DataFrame, claim: str, warnings: Sequence[str] = (), solved: pd.DataFrame = NONE_SOLVED
 ) -> str:
     """What a run prints at its end: AUROC by epoch (means over seeds), the calibration and the claim.
 
-    auroc, immature: what evaluation.auroc_table and evaluation.immature_table give. warnings: lines that come last.
-    solved: what controls.solved_pairs gives.
+    auroc: what evaluation.auroc_table gives. claim: what claim_text gives. warnings: lines that come last. solved: what
+    controls.solved_pairs gives.
     """
     tables = paper_tables(without_calibration(auroc), solved)
     notes = "\n".join(dict.fromkeys(note for table in tables for note in table.all_notes("*", spread=False)))
-    claim = claim_text(immature, solved)
     return "\n\n".join([*map(_text, tables), notes, _calibration_text(auroc), claim, *warnings]) + "\n"
 
 
-def claim_text(immature: pd.DataFrame, solved: pd.DataFrame = NONE_SOLVED) -> str:
-    """The verdicts in a few lines, after the pairs that controls solve, if there are any."""
-    summary = immature_summary(immature, is_solved(immature, solved) if len(immature) else None)
-    return "\n\n".join(filter(None, [solved_note(solved), summary]))
+def claim_text(
+    claim: pd.DataFrame, training: pd.DataFrame, solved: pd.DataFrame = NONE_SOLVED, controls: Sequence[str] = ()
+) -> str:
+    """The claim in a few lines, after the pairs that controls solve, if there are any, and how far trainings came.
+
+    claim: what claim.claim_table gives. training: what maturity.with_maturity gives of all trainings.
+    """
+    return "\n\n".join(filter(None, [solved_note(solved), maturity_summary(training), claim_summary(claim, controls)]))
 
 
 def _text(table: PaperTable) -> str:

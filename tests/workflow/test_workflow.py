@@ -21,6 +21,7 @@ import yaml
 
 from immature_ood.checkpoints import load_model
 from immature_ood.features import load_features
+from immature_ood.maturity import MOMENTS
 from immature_ood.scores import load_scores
 
 ROOT = Path(__file__).parents[2]
@@ -29,7 +30,7 @@ EMBEDDED = re.compile(r"data:(\w+)/[^,]*;base64,([\w+/=]*)")
 COLUMNS = [
     *("id_dataset", "ood_dataset", "model", "seed", "epoch", "batch_size", "detector"),
     *("auroc", "auroc_low", "auroc_high", "aupr", "aupr_low", "aupr_high", "fpr95", "fpr95_low", "fpr95_high"),
-    *("bits_per_dim", "excess_bits_per_dim", "dead_layers", "images_seen", "train_seconds"),
+    *("bits_per_dim", "excess_bits_per_dim", "maturity", "dead_layers", "images_seen", "train_seconds"),
 ]
 
 
@@ -98,7 +99,14 @@ def test_the_tables_are_whole_and_there_is_nothing_left_to_do(project):
     assert {*given["batch_size"]} >= {1}
     assert given["auroc"].between(given["auroc_low"], given["auroc_high"]).all()
     assert {*table["images_seen"]} == {0, 128, 384}
-    assert "AUROC of each epoch" in (project / "results/smoke/tables/summary.txt").read_text()
+    assert {*table["maturity"]} == {"untrained", "near-mature", "mature"}
+    claim = pd.read_csv(project / "results/smoke/tables/claim.csv")
+    assert {"untrained", "one pass"} <= {*claim["moment"]} <= {*MOMENTS}
+    assert {*claim["still_falling"]} == {2}
+    assert {*pd.read_csv(project / "results/smoke/tables/immature.csv")["reference_maturity"]} == {"still falling"}
+    summary = (project / "results/smoke/tables/summary.txt").read_text()
+    assert "2 of 2 trainings did not reach the minimum of their held-out bits/dim" in summary
+    assert "The claim: AUROC at a moment of training" in summary
 
 
 def promised():
@@ -134,7 +142,7 @@ def test_one_table_alone_runs_one_job(project):
 def test_one_table_from_nothing_needs_one_id_dataset_only(project, tmp_path):
     table = "results/smoke/tables/auroc_digits.csv"
     plan = jobs(project, "--directory", tmp_path, table)
-    assert plan == {"make_images": 2, "train": 3, "extract": 3, "fit": 3, "score": 3, "evaluate": 1}
+    assert plan == {"make_images": 2, "train": 3, "extract": 3, "fit": 3, "score": 3, "training_log": 1, "evaluate": 1}
 
 
 def test_an_epoch_costs_the_epochs_up_to_it(project, tmp_path):

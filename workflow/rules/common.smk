@@ -60,6 +60,7 @@ BENCHMARKS = f"{RESULTS}/benchmarks"
 
 TABLES = [
     f"{TABLE}/auroc.csv",
+    f"{TABLE}/claim.csv",
     f"{TABLE}/immature.csv",
     f"{TABLE}/means.csv",
     f"{TABLE}/detectors.csv",
@@ -80,7 +81,7 @@ PLOTS = [
     *expand(
         f"{PLOT}/{{figure}}.{{form}}",
         model=study.models,
-        figure=["headline", "bits_per_dim", "auroc_by_total_cost"],
+        figure=["headline", "bits_per_dim", "auroc_by_excess", "auroc_by_total_cost"],
         form=["png", "pdf"],
     ),
     *expand(

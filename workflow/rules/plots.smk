@@ -56,6 +56,30 @@ rule plot_headline:
         "../scripts/plot_headline.py"
 
 
+rule plot_maturity:
+    input:
+        f"{TABLE}/auroc.csv",
+    output:
+        png=report(
+            f"{PLOT}/auroc_by_excess.png",
+            caption="../report/auroc_by_excess.rst",
+            category="AUROC",
+            labels={"ID": "all", "model": "{model}", "what": "against maturity"},
+        ),
+        pdf=f"{PLOT}/auroc_by_excess.pdf",
+    log:
+        f"{LOGS}/plot_maturity/{{model}}.log",
+    benchmark:
+        f"{BENCHMARKS}/plot_maturity/{{model}}.tsv"
+    localrule: True
+    conda:
+        "../../envs/analysis.yaml"
+    params:
+        source=sources("plot_maturity.py"),
+    script:
+        "../scripts/plot_maturity.py"
+
+
 rule plot_costs:
     input:
         f"{TABLE}/detectors.csv",
@@ -155,8 +179,7 @@ rule plot_layers:
 
 rule plot_training:
     input:
-        log=f"{TABLE}/training.csv",
-        auroc=f"{TABLE}/auroc.csv",
+        f"{TABLE}/training.csv",
     output:
         png=report(
             f"{PLOT}/bits_per_dim.png",

@@ -15,6 +15,7 @@ rule evaluate:
             f"{SCORES}/scores.safetensors", id=wildcards.id
         ),
         sidecars=of_id_dataset(f"{CHECKPOINT}/checkpoint.json"),
+        training=f"{TABLE}/training_{{id}}.csv",
     output:
         f"{TABLE}/auroc_{{id}}.csv",
     log:
@@ -60,7 +61,8 @@ rule layer_auroc:
 
 rule immature:
     input:
-        every_scored(f"{SCORES}/scores.safetensors"),
+        scores=every_scored(f"{SCORES}/scores.safetensors"),
+        training=expand(f"{TABLE}/training_{{id}}.csv", id=study.id_datasets),
     output:
         f"{TABLE}/immature.csv",
     log:
@@ -84,6 +86,7 @@ rule means:
     input:
         scores=every_scored(f"{SCORES}/scores.safetensors", id=REAL),
         auroc=expand(f"{TABLE}/auroc_{{id}}.csv", id=REAL),
+        training=expand(f"{TABLE}/training_{{id}}.csv", id=REAL),
     output:
         f"{TABLE}/means.csv",
     log:
@@ -103,6 +106,34 @@ rule means:
         source=sources("means.py"),
     script:
         "../scripts/means.py"
+
+
+rule claim:
+    input:
+        scores=every_scored(f"{SCORES}/scores.safetensors", id=REAL),
+        auroc=expand(f"{TABLE}/auroc_{{id}}.csv", id=REAL),
+        immature=f"{TABLE}/immature.csv",
+        training=expand(f"{TABLE}/training_{{id}}.csv", id=REAL),
+    output:
+        f"{TABLE}/claim.csv",
+    log:
+        f"{LOGS}/claim.log",
+    benchmark:
+        f"{BENCHMARKS}/claim.tsv"
+    localrule: True
+    conda:
+        "../../envs/analysis.yaml"
+    resources:
+        mem_mb=memory(4000),
+        runtime=60,
+    params:
+        evaluation=EVALUATION,
+        controls=study.controls,
+        names={name: study.stands_for(name) for name in study.real_datasets},
+        one_pass=study.training.epochs_per_pass,
+        source=sources("claim.py"),
+    script:
+        "../scripts/claim.py"
 
 
 rule detector_table:
@@ -136,20 +167,26 @@ rule detector_table:
 
 rule training_log:
     input:
-        logs=every_checkpoint(f"{CHECKPOINT}/log.jsonl", epoch=study.epochs[-1]),
-        sidecars=every_checkpoint(
-            f"{CHECKPOINT}/checkpoint.json", epoch=study.epochs[-1]
+        logs=lambda wildcards: every_checkpoint(
+            f"{CHECKPOINT}/log.jsonl", id=wildcards.id, epoch=study.epochs[-1]
         ),
+        sidecars=of_id_dataset(f"{CHECKPOINT}/checkpoint.json"),
+        held_out=of_id_dataset(f"{CHECKPOINT}/held_out.npy"),
+        manifest=of_original(f"{DATA}/manifest.json"),
     output:
-        f"{TABLE}/training.csv",
+        f"{TABLE}/training_{{id}}.csv",
     log:
-        f"{LOGS}/training_log.log",
+        f"{LOGS}/training_log/{{id}}.log",
     benchmark:
-        f"{BENCHMARKS}/training_log.tsv"
+        f"{BENCHMARKS}/training_log/{{id}}.tsv"
     localrule: True
     conda:
         "../../envs/analysis.yaml"
+    resources:
+        mem_mb=memory(4000),
+        runtime=60,
     params:
+        confidence=study.evaluation.confidence,
         source=sources("training_log.py"),
     script:
         "../scripts/training_log.py"
@@ -183,12 +220,14 @@ rule render_table:
 rule summary:
     input:
         auroc=expand(f"{TABLE}/auroc_{{id}}.csv", id=study.id_datasets),
-        immature=f"{TABLE}/immature.csv",
+        claim=f"{TABLE}/claim.csv",
         means=f"{TABLE}/means.csv",
         detectors=f"{TABLE}/detectors.csv",
+        training=expand(f"{TABLE}/training_{{id}}.csv", id=study.id_datasets),
         manifests=expand(f"{DATA}/manifest.json", dataset=study.real_datasets),
     output:
         auroc=f"{TABLE}/auroc.csv",
+        training=f"{TABLE}/training.csv",
         text=f"{TABLE}/summary.txt",
         html=report(
             f"{TABLE}/summary.html",

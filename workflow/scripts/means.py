@@ -1,4 +1,4 @@
-"""Means over all pairs of AUROC, and of AUROC(epoch) − AUROC(last epoch): for these data sets and for new ones."""
+"""Means over pairs of AUROC, and of its difference to the most mature epoch: for these data sets and for new ones."""
 
 from typing import TYPE_CHECKING
 
@@ -6,6 +6,7 @@ import pandas as pd
 
 from immature_ood.controls import solved_pairs
 from immature_ood.job import job
+from immature_ood.maturity import chains_of
 from immature_ood.means import means_table
 from immature_ood.scores import load_scores
 from immature_ood.study import EvaluationConfig
@@ -15,7 +16,9 @@ if TYPE_CHECKING:
     from scripts._rule import snakemake
 
 with job(snakemake.log):
-    config = EvaluationConfig.model_validate(snakemake.params.evaluation)
-    solved = solved_pairs(pd.concat(map(read_table, snakemake.input.auroc)), snakemake.params.controls)
+    params = snakemake.params
+    config = EvaluationConfig.model_validate(params.evaluation)
+    solved = solved_pairs(pd.concat(map(read_table, snakemake.input.auroc)), params.controls)
+    chains = chains_of(map(read_table, snakemake.input.training))
     scores = map(load_scores, snakemake.input.scores)
-    write_csv(means_table(scores, snakemake.params.names, config, solved), snakemake.output[0])
+    write_csv(means_table(scores, params.names, chains, config, solved), snakemake.output[0])

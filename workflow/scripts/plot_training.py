@@ -10,10 +10,6 @@ if TYPE_CHECKING:
     from scripts._rule import snakemake
 
 with job(snakemake.log):
-    log, table = (
-        read_table(path).query("model == @snakemake.wildcards.model")
-        for path in (snakemake.input.log, snakemake.input.auroc)
-    )
-    figure = plots.bits_per_dim_by_epoch(log, table)
+    figure = plots.bits_per_dim_by_epoch(read_table(snakemake.input[0]).query("model == @snakemake.wildcards.model"))
     plots.save(figure, snakemake.output.png)
     plots.save(figure, snakemake.output.pdf)

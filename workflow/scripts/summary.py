@@ -20,15 +20,15 @@ with job(snakemake.log):
     params = snakemake.params
     auroc = pd.concat(map(read_table, snakemake.input.auroc), ignore_index=True)
     solved = solved_pairs(auroc, params.controls)
-    immature = read_table(snakemake.input.immature)
+    training = pd.concat(map(read_table, snakemake.input.training), ignore_index=True)
+    claim = claim_text(read_table(snakemake.input.claim), training, solved, params.controls)
     means = means_summary(read_table(snakemake.input.means), params.margin, params.controls)
     added = detector_summary(read_table(snakemake.input.detectors), solved)
     manifests = [read_json(path) for path in snakemake.input.manifests]
-    warnings = [*(f"Warning: {line}" for line in [*cues(manifests), *spikes(auroc)]), *left_out(manifests)]
+    warnings = [*(f"Warning: {line}" for line in [*cues(manifests), *spikes(training)]), *left_out(manifests)]
     lines = [*filter(None, [means, added]), *warnings]
     write_csv(auroc, snakemake.output.auroc)
-    write_bytes(snakemake.output.text, summary_text(auroc, immature, lines, solved).encode())
-    page = to_html(
-        paper_tables(auroc, solved), f"The study {params.study}", "\n".join([claim_text(immature, solved), *lines])
-    )
+    write_csv(training, snakemake.output.training)
+    write_bytes(snakemake.output.text, summary_text(auroc, claim, lines, solved).encode())
+    page = to_html(paper_tables(auroc, solved), f"The study {params.study}", "\n".join([claim, *lines]))
     write_bytes(snakemake.output.html, page.encode())

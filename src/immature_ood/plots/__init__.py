@@ -4,6 +4,7 @@ from immature_ood.plots.auroc import auroc_by_cost, auroc_by_epoch, headline
 from immature_ood.plots.costs import auroc_by_total_cost
 from immature_ood.plots.histograms import score_histograms
 from immature_ood.plots.layers import layer_heat_map
+from immature_ood.plots.maturity import auroc_by_excess
 from immature_ood.plots.overlap import overlap_and_auroc
 from immature_ood.plots.saving import save
 from immature_ood.plots.strips import dataset_samples, samples
@@ -12,6 +13,7 @@ from immature_ood.plots.training import bits_per_dim_by_epoch
 __all__ = [
     "auroc_by_cost",
     "auroc_by_epoch",
+    "auroc_by_excess",
     "auroc_by_total_cost",
     "bits_per_dim_by_epoch",
     "dataset_samples",

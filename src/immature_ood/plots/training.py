@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from immature_ood.evaluation import SPIKE
+from immature_ood.evaluation import in_spikes
 from immature_ood.plots.rows import across_seeds, of_id_dataset, once, one_model
 from immature_ood.plots.style import leave_empty, legend, one_seed, panels, styled, title, zero_and_log
 
@@ -24,17 +24,17 @@ CROSS: dict[str, Any] = {"color": "#D55E00", "linestyle": "", "marker": "x", "ma
 
 
 @styled
-def bits_per_dim_by_epoch(log: pd.DataFrame, table: pd.DataFrame) -> Figure:
+def bits_per_dim_by_epoch(log: pd.DataFrame) -> Figure:
     """Bits per dimension of the training and of the held-out fit images against epoch; a panel for each ID data set.
 
-    log: one row an (id_dataset, model, seed, epoch), with train_bits_per_dim (NaN at epoch 0) and fit_bits_per_dim.
-    table: the table of AUROCs, whose epochs are the kept ones and marked here. Both of one model. A checkpoint
-        whose excess_bits_per_dim is above evaluation.SPIKE is crossed at its own value.
+    log: what maturity.with_maturity gives, of one model: one row an (id_dataset, model, seed, epoch), with
+        train_bits_per_dim (NaN at epoch 0), fit_bits_per_dim and the maturity of the kept ones, which are marked. A
+        checkpoint that was kept in a spike (see evaluation.in_spikes) is crossed at its own value.
     """
     id_datasets = once(one_model(log)["id_dataset"])
     rows = math.ceil(len(id_datasets) / MOST_COLUMNS)
     figure, axes = panels(rows, math.ceil(len(id_datasets) / rows), panel_height=1.5, sharey=False)
-    kept, spikes = sorted(set(one_model(table)["epoch"])), _in_spikes(log, table)
+    kept, spikes = sorted({*log.loc[log["maturity"] != "", "epoch"]}), in_spikes(log)
     for id_dataset, panel in zip(id_datasets, axes.flat, strict=False):
         _panel(panel, of_id_dataset(log, id_dataset), kept)
         crossed = spikes[spikes["id_dataset"] == id_dataset]
@@ -50,12 +50,6 @@ def bits_per_dim_by_epoch(log: pd.DataFrame, table: pd.DataFrame) -> Figure:
     crosses = [Line2D([], [], **CROSS, label="in a spike or past its best")] if len(spikes) else []
     legend(figure, [*handles, *crosses], "training epoch")
     return figure
-
-
-def _in_spikes(log: pd.DataFrame, table: pd.DataFrame) -> pd.DataFrame:
-    """The rows of the log of the checkpoints that were kept in a spike, or past their best."""
-    key = ["id_dataset", "seed", "epoch"]
-    return log.merge(table.loc[table["excess_bits_per_dim"] > SPIKE, key].drop_duplicates(), on=key)
 
 
 def _panel(axes: Axes, rows: pd.DataFrame, kept: list[int]) -> None:
