@@ -158,8 +158,8 @@ def test_the_regret_is_what_the_best_posterior_gains(seed):
         best = minimize(lost, start[0].numpy(), method="Nelder-Mead", options={"xatol": 1e-3, "fatol": 1e-4})
         found = model.regret(x, torch.cat([drawn(100, 1), quantiles(100)])[None]).value.item()
         gained = lost(start[0].numpy()) - best.fun
-        assert gained > 0.5
-        assert found == pytest.approx(gained, rel=0.02, abs=0.05)
+        assert gained > 0.05
+        assert found == pytest.approx(gained, rel=0.02, abs=0.03)
 
 
 def test_the_regret_is_alike_with_and_without_a_graph_and_changes_no_weights():

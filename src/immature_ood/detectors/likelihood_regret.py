@@ -2,8 +2,9 @@
 
 S(x) = max_q ELBO(x; q) − ELBO(x; encoder), the decoder as it is, in nats, averaged over the group. The encoder was
 trained to choose well for images like those of training; elsewhere it leaves more to gain, whatever the likelihood. The
-model computes it, of those here a `vae` (see models/_vae.py), whose options say how: for every image as many forwards
-and backwards of the decoder as it has `regret_steps`, 100 by default, and twice `importance_samples` forwards more.
+model computes it, of those here a `vae` (see models/_vae.py), whose options say how: for every image `regret_steps`
+forwards and backwards of the decoder, 100 by default, and twice `importance_samples` forwards more. That is 0.05 s an
+image of 28×28 on a core for the small model, 17 times what the gradient norms of elbo take.
 """
 
 from dataclasses import dataclass

@@ -35,7 +35,8 @@ WIDTH = 1 / 256  # of a pixel's value, of x
 KERNEL = 4
 LEAST_LOG_SCALE = -8.0  # a tenth of a pixel's value
 FIRST_LOG_SCALE = -2.0
-FIRST_POSTERIOR = 0.1  # the gain of the encoder's last layer: it starts near the prior
+GAIN = 1.68  # 1/√E[SiLU(a)²] of a standard normal a: layers keep the mean square of what they are given
+FIRST_GAIN = 0.1  # of the last layers: the posterior starts near the prior, μ near the middle of the range
 ADAM = 0.9, 0.999
 ADAM_EPSILON = 1e-8
 Layer = TypeVar("Layer", nn.Linear, nn.Conv2d, nn.ConvTranspose2d)
@@ -84,8 +85,8 @@ class Vae(DensityModel):
 
         Both bounds are means over the same samples, which the steps have not seen: where nothing is to be gained, it
         may be a little below zero. Xiao et al. change the encoder's weights by 100 steps for each image instead, and
-        compare estimates by many importance samples. The best posterior counts as fixed in gradients by weights,
-        which are so those of the regret wherever it is the best (the envelope theorem).
+        compare estimates by many importance samples. What the steps find may be a local maximum. It counts as fixed in
+        gradients by weights, which are so those of the regret where it is a maximum (the envelope theorem).
         """
         pixels, steps = pixels_of(x), self.config.regret_steps
         posterior = self.posterior(pixels)
@@ -193,10 +194,13 @@ def encoder(
     layers: dict[str, nn.Module] = {}
     for level, (before, after) in enumerate(zip([image_channels, *channels[:-1]], channels, strict=True)):
         conv = nn.utils.skip_init(nn.Conv2d, before, after, KERNEL, stride=2, padding=1)
-        layers |= {f"down{level}": initialised(conv, before * KERNEL**2, generator), f"act{level}": nn.SiLU()}
+        layers |= {
+            f"down{level}": initialised(conv, before * KERNEL**2, generator, GAIN if level else 1),
+            f"act{level}": nn.SiLU(),
+        }
     features = channels[-1] * math.prod(size)
     last = nn.utils.skip_init(nn.Linear, features, 2 * latents)
-    layers |= {"flatten": nn.Flatten(), "last": initialised(last, features, generator, FIRST_POSTERIOR)}
+    layers |= {"flatten": nn.Flatten(), "last": initialised(last, features, generator, FIRST_GAIN)}
     return nn.Sequential(OrderedDict(layers))
 
 
@@ -227,7 +231,8 @@ def ups(
         conv = nn.utils.skip_init(
             nn.ConvTranspose2d, channels[level + 1], channels[level], KERNEL, stride=2, padding=1, output_padding=odd
         )
-        yield level, initialised(conv, channels[level + 1] * (KERNEL // 2) ** 2, generator)
+        seen = channels[level + 1] * (KERNEL // 2) ** 2
+        yield level, initialised(conv, seen, generator, GAIN if level else FIRST_GAIN)
 
 
 def initialised(layer: Layer, inputs: int, generator: torch.Generator, gain: float = 1.0) -> Layer:
