@@ -122,7 +122,7 @@ def test_every_job_runs_in_the_environment_of_its_rule(project, base, tmp_path):
     assert (tmp_path / "run" / TABLE).exists()
     environments = used(base)
     packages = {script: set().union(*map(installed, prefixes)) for script, prefixes in environments.items()}
-    assert packages.keys() == {"make_images", "train", "extract", "fit", "score", "evaluate"}
+    assert packages.keys() == {"make_images", "train", "training_log", "extract", "fit", "score", "evaluate"}
     for script, names in packages.items():
         assert ("pytorch" in names) == (script in ("train", "extract")), script
         assert ("matplotlib" in names) == (script not in ("train", "extract")), script

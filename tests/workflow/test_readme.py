@@ -60,4 +60,4 @@ def test_the_table_of_another_study_that_readme_names_is_planned(tmp_path):
     (command,) = re.findall(r"^snakemake (.*--configfile studies/smoke\.yaml) ", README, re.MULTILINE)
     target, study = command.split()[2], command.split()[-1]
     plan = jobs(copy_project(tmp_path), target, study=study)
-    assert plan == {"make_images": 2, "train": 3, "extract": 3, "fit": 3, "score": 3, "evaluate": 1}
+    assert plan == {"make_images": 2, "train": 3, "extract": 3, "fit": 3, "score": 3, "training_log": 1, "evaluate": 1}
