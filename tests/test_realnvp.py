@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 from test_models import CASES, images
-from torch.func import jacrev
+from torch.func import jacrev, vmap
 
 from immature_ood.gradients.closed_form import uncovered
 from immature_ood.models import make_model
@@ -54,15 +54,15 @@ def test_a_coupling_keeps_half_of_the_numbers_and_changes_each_other_one_by_the_
         coupling.register_forward_pre_hook(lambda module, inputs: shapes.update({module: inputs[0].shape[1:]}))
     model.log_prob(images(1, case.shape))
     for coupling, shape in shapes.items():
-        z = images(1, shape)
-        jacobian = jacrev(lambda flat: coupling(flat.reshape(z.shape))[0].flatten())(z.flatten())  # noqa: B023
+        of_one = jacrev(lambda flat: coupling(flat.reshape(1, *shape))[0].flatten())  # noqa: B023
+        jacobian = vmap(of_one)(images(8, shape).flatten(1))
         kept = coupling.kept.expand(shape).flatten().bool()
         assert abs(2 * kept.sum() - len(kept)) <= shape[0]  # a checkerboard of an odd number of squares has one more
         identity = torch.eye(len(kept), dtype=torch.float64)
-        torch.testing.assert_close(jacobian[kept], identity[kept])
-        among_changed = jacobian[~kept][:, ~kept]
-        torch.testing.assert_close(among_changed, torch.diag(among_changed.diagonal()))
-        assert jacobian[~kept][:, kept].any(dim=1).all()
+        torch.testing.assert_close(jacobian[:, kept], identity[kept].expand(8, -1, -1))
+        among_changed = jacobian[:, ~kept][:, :, ~kept]
+        torch.testing.assert_close(among_changed, torch.diag_embed(among_changed.diagonal(dim1=1, dim2=2)))
+        assert jacobian[:, ~kept][:, :, kept].any(dim=2).any(dim=0).all()
 
 
 @every_realnvp

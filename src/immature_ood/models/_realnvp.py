@@ -9,8 +9,10 @@ a checkerboard. All latents are standard normal:
 What a Glow has besides, this has not: no actnorm, no 1×1 convolution, no learned prior.
 
 It differs from the paper's so. There is no batch norm, for it couples the images of a batch, whose gradients are then
-not theirs alone; nor weight norm. x is not put through a logit, so that its latents are of the same numbers as those of
-the other flows here. The networks have as many channels at every scale.
+not theirs alone: the networks normalise each image's features (GroupNorm of one group), and nothing outside them is
+normalised. Without, the loss leaps: a bright pixel where black was sure is hundreds of deviations away, and networks
+further on are given that. There is no weight norm. x is not put through a logit, so that the latents are of the same
+numbers as those of the other flows here. The networks have as many channels at every scale.
 """
 
 import math
@@ -33,15 +35,17 @@ BOUND = 2.0  # of the log-scale of one coupling
 
 
 class Residual(nn.Module):
-    """h + conv(relu(conv(relu(h)))): (N, C, H, W) → (N, C, H, W)."""
+    """h + conv(relu(norm(conv(relu(norm(h)))))): (N, C, H, W) → (N, C, H, W)."""
 
     def __init__(self, channels: int, generator: torch.Generator) -> None:
         super().__init__()
+        self.norms = nn.ModuleList(nn.GroupNorm(1, channels) for _ in range(2))
         self.first = convolution(channels, channels, generator)
         self.second = convolution(channels, channels, generator)
 
     def forward(self, h: Tensor) -> Tensor:
-        return h + self.second(F.relu(self.first(F.relu(h))))
+        within = self.first(F.relu(self.norms[0](h)))
+        return cast(Tensor, h + self.second(F.relu(self.norms[1](within))))
 
 
 class Coupling(nn.Module):
@@ -59,7 +63,8 @@ class Coupling(nn.Module):
         self.register_buffer("kept", kept, persistent=False)
         self.first = convolution(channels, hidden, generator)
         self.residual = nn.Sequential(*(Residual(hidden, generator) for _ in range(config.residual_blocks)))
-        self.last = nn.utils.skip_init(nn.Conv2d, hidden, 2 * channels, 3, padding=1)
+        self.norm = nn.GroupNorm(1, hidden)
+        self.last = nn.utils.skip_init(nn.Conv2d, hidden, 2 * channels, 1)
         nn.init.zeros_(self.last.weight)
         nn.init.zeros_(self.last.bias)
 
@@ -74,7 +79,8 @@ class Coupling(nn.Module):
 
     def _affine(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """(1 − b) ⊙ s and (1 − b) ⊙ t, of x or of y, which b ⊙ does not tell apart."""
-        h, shift = self.last(F.relu(self.residual(self.first(self.kept * x)))).chunk(2, dim=1)
+        features = self.residual(self.first(self.kept * x))
+        h, shift = self.last(F.relu(self.norm(features))).chunk(2, dim=1)
         changed = 1 - self.kept
         return changed * BOUND * torch.tanh(h / BOUND), changed * shift
 
