@@ -57,10 +57,16 @@ def pixels(x):
     return torch.floor((x + 0.5) * 256)
 
 
+def at_each(model, x, z):
+    """log P(x | z) of N images at M latents each: z (M, N, 1) → (M, N)."""
+    images = pixels(x).expand(len(z), *x.shape).flatten(0, 1)
+    return model.log_likelihood(images, z.flatten(0, 1)).unflatten(0, z.shape[:2])
+
+
 def integrated(model, x, points=301):
     """The oracle: log ∫ P(x | z) N(z) dz of one latent, (N,)."""
     z = torch.linspace(-9, 9, points, dtype=torch.float64)
-    joint = torch.stack([model.log_likelihood(pixels(x), each.expand(len(x), 1)) for each in z])
+    joint = at_each(model, x, z[:, None, None].expand(-1, len(x), 1))
     density = -0.5 * (z**2 + math.log(2 * math.pi)) + math.log(18 / (points - 1))
     return torch.logsumexp(joint + density[:, None], dim=0)
 
@@ -69,7 +75,7 @@ def expected_elbo(model, x, posterior):
     """The oracle: the mean of the bound over the noise of one latent, by quadrature, (N,)."""
     mean, log_deviation = posterior.chunk(2, dim=1)
     deviation = torch.exp(log_deviation)
-    likelihoods = torch.stack([model.log_likelihood(pixels(x), mean + deviation * node) for node in NODES])
+    likelihoods = at_each(model, x, mean + deviation * NODES[:, None, None])
     prior, own = torch.distributions.Normal(0.0, 1.0), torch.distributions.Normal(mean, deviation)
     return (WEIGHTS[:, None] * likelihoods).sum(dim=0) - torch.distributions.kl_divergence(own, prior)[:, 0]
 
