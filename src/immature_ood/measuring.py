@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from time import perf_counter
 
+import numpy as np
 import torch
 
 from immature_ood.costs import FeatureCost, peak_memory, restart_peak
@@ -95,7 +96,7 @@ def loop_seconds(model: DensityModel, split: Split, objective: str = "log_prob")
 
     def run(samples: int) -> int:
         for place in range(samples):
-            x = model.taken(split.data.to_input(torch.from_numpy(split.stored[place : place + 1]), None))
+            x = model.taken(split.data.to_input(torch.from_numpy(np.array(split.stored[place : place + 1])), None))
             noise = None if shape is None else torch.zeros(1, *shape).to(next(model.parameters()))
             value = function(model, x, noise).value.sum()
             gradients = torch.autograd.grad(value, parameters, allow_unused=True)
