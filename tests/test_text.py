@@ -88,6 +88,9 @@ def test_a_section_asks_for_changes():
         ({"shuffled": True}, shuffled(some)),
         ({"swapped": 0.5}, swapped(some, 0.5)),
         ({"swapped": 0.5, "shuffled": True}, shuffled(swapped(some, 0.5))),
+        ({"repeated": 4}, windows("the the the the the")),
+        ({"repeated": 40}, some),
+        ({"repeated": 4, "swapped": 0.5}, np.resize(swapped(some, 0.5)[:, :4], (1, 19))),
     ):
         np.testing.assert_array_equal(Config(length=19).changed(some, TokenDatasetConfig(**options)), expected)
 

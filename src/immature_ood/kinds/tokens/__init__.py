@@ -28,6 +28,8 @@ class TokenDatasetConfig(DatasetConfig):
     """The bytes of each window change places at random: what they are stays, what follows what goes."""
     swapped: Annotated[Real, Field(ge=0, le=1)] = 0.0
     """Of neighbouring letters a to z and A to Z, taken two by two, this share change places."""
+    repeated: Positive | None = None
+    """The first so many bytes of each window are written again and again; by default they are not."""
 
 
 class Config(KindOfData):
@@ -52,13 +54,14 @@ class Config(KindOfData):
         return LEVELS
 
     def changed(self, stored: "np.ndarray", dataset: DatasetConfig) -> "np.ndarray":
-        """The windows as the section asks for them: letters swapped, then all bytes shuffled."""
-        from immature_ood.kinds.tokens.changes import shuffled, swapped
+        """The windows as the section asks for them: letters swapped, the beginning repeated, all bytes shuffled."""
+        from immature_ood.kinds.tokens.changes import repeated, shuffled, swapped
 
         if not isinstance(dataset, TokenDatasetConfig):
             return stored
-        typed = swapped(stored, dataset.swapped) if dataset.swapped else stored
-        return shuffled(typed) if dataset.shuffled else typed
+        changed = swapped(stored, dataset.swapped) if dataset.swapped else stored
+        changed = repeated(changed, dataset.repeated) if dataset.repeated else changed
+        return shuffled(changed) if dataset.shuffled else changed
 
     def to_input(self, stored: "Tensor", noise: "Tensor | None" = None) -> "Tensor":
         """The bytes as int64, as embeddings take them; noise is not looked at."""

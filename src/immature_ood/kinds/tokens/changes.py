@@ -1,4 +1,4 @@
-"""Windows with what a language model reads in them destroyed: the order of all bytes, or of some letters.
+"""Windows with what a language model reads in them destroyed: the order of all bytes, or of some letters; or repeated.
 
 What is drawn for a window follows from its own bytes alone, so that it is changed alike in whatever set it lies.
 """
@@ -7,13 +7,18 @@ import hashlib
 
 import numpy as np
 
-__all__ = ["shuffled", "swapped"]
+__all__ = ["repeated", "shuffled", "swapped"]
 
 
 def shuffled(windows: np.ndarray) -> np.ndarray:
     """Each window (N, T) uint8 with its bytes permuted, all orders as likely."""
     changed = [_generator("shuffled", window).permutation(window) for window in windows]
     return np.array(changed, windows.dtype).reshape(windows.shape)
+
+
+def repeated(windows: np.ndarray, period: int) -> np.ndarray:
+    """Each window (N, T) uint8 with its first bytes again and again: byte t is that of t modulo `period`."""
+    return windows[:, np.arange(windows.shape[1]) % period]
 
 
 def swapped(windows: np.ndarray, share: float) -> np.ndarray:
