@@ -63,7 +63,8 @@ Layer = TypeVar("Layer", nn.Linear, nn.Conv2d, nn.ConvTranspose2d)
 class Diffusion(DensityModel):
     """A diffusion model; see the top of the file.
 
-    log_snr, alpha, sigma, weight: (T + 1,) float64, λ, α, σ and w of the steps 0…T; w₀ is no step's, and 0.
+    log_snr, alpha, sigma, weight: (T + 1,), λ, α, σ and w of the steps 0…T; w₀ is no step's, and 0.
+    exact: the same by name, float64, whatever the model is turned into.
     """
 
     trained_by = "elbo"
@@ -76,7 +77,8 @@ class Diffusion(DensityModel):
         super().__init__(shape)
         self.config = config
         self.network = UNet(shape[0], config.channels, config.levels, generator)
-        for name, table in tables(log_snr(config.schedule, config.steps)).items():
+        self.exact = tables(log_snr(config.schedule, config.steps))
+        for name, table in self.exact.items():
             self.register_buffer(name, table, persistent=False)
 
     def objectives(self) -> Mapping[str, Objective]:
@@ -151,27 +153,31 @@ class Diffusion(DensityModel):
         """The numbers of steps (N,) in a table, (N, 1, 1, 1)."""
         return table[step].to(like.dtype)[:, None, None, None]
 
+    def number(self, name: str, step: int) -> float:
+        """The number of a step in one of the tables."""
+        return float(self.exact[name][step])
+
     def decoded(self, pixels: Tensor, eps: Tensor) -> Tensor:
         """log P(x | z₀), (N,), z₀ = α₀ x₀ + σ₀ ε."""
-        deviation = float(self.sigma[0] / self.alpha[0])
+        deviation = self.number("sigma", 0) / self.number("alpha", 0)
         return decoded_log_prob(pixels, scaled(pixels) + deviation * eps, deviation).sum(dim=(1, 2, 3))
 
     def divergence(self, x0: Tensor) -> Tensor:
         """KL(q(z_T | x₀) ‖ N(0, I)), (N,)."""
-        variance = float(self.sigma[-1]) ** 2
+        variance = self.number("sigma", -1) ** 2
         each = (1 - variance) * x0.square() + variance - 1 - math.log(variance)
         return 0.5 * each.sum(dim=(1, 2, 3))
 
     def along_path(self, x0: Tensor) -> Iterator[Tensor]:
         """ε_θ at the K steps of the path, which begins at α₀ x₀ and leads on by ε_θ itself."""
         places = torch.linspace(0, self.config.steps, self.config.path_steps + 1).round().long().tolist()
-        z = self.alpha[0].to(x0) * x0
+        z = self.number("alpha", 0) * x0
         for now, after in pairwise(places):
             step = torch.full((len(z),), now, device=z.device)
             eps = self.eps(z, step)
             yield eps
-            clean = (z - self.sigma[now].to(z) * eps) / self.alpha[now].to(z)
-            z = self.alpha[after].to(z) * clean + self.sigma[after].to(z) * eps
+            clean = (z - self.number("sigma", now) * eps) / self.number("alpha", now)
+            z = self.number("alpha", after) * clean + self.number("sigma", after) * eps
 
     @torch.no_grad()
     def sample(self, number: int, generator: torch.Generator, temperature: float = 1.0) -> Tensor:
@@ -185,17 +191,16 @@ class Diffusion(DensityModel):
         for step in range(self.config.steps, 0, -1):
             mean, deviation = self.previous(z, step)
             z = mean + deviation * normal()
-        return z / self.alpha[0].to(z) / 2
+        return z / self.number("alpha", 0) / 2
 
-    def previous(self, z: Tensor, step: int) -> tuple[Tensor, Tensor]:
+    def previous(self, z: Tensor, step: int) -> tuple[Tensor, float]:
         """Of z_t the mean of z_{t−1} and its deviation, a number."""
-        alpha, sigma = self.alpha.to(z), self.sigma.to(z)
+        (before, alpha), (less, sigma) = (self.exact[name][[step - 1, step]].tolist() for name in ("alpha", "sigma"))
         eps = self.eps(z, torch.full((len(z),), step, device=z.device))
-        clean = ((z - sigma[step] * eps) / alpha[step]).clamp(-1, 1)
-        eps = (z - alpha[step] * clean) / sigma[step]
-        share = -torch.expm1(self.log_snr[step] - self.log_snr[step - 1]).to(z)
-        mean = alpha[step - 1] / alpha[step] * (z - share * sigma[step] * eps)
-        return mean, sigma[step - 1] * share.sqrt()
+        clean = ((z - sigma * eps) / alpha).clamp(-1, 1)
+        eps = (z - alpha * clean) / sigma
+        share = -math.expm1(self.number("log_snr", step) - self.number("log_snr", step - 1))
+        return before / alpha * (z - share * sigma * eps), less * math.sqrt(share)
 
 
 class UNet(nn.Module):
@@ -334,5 +339,5 @@ def _denoising(model: Diffusion, x: Tensor, noise: Any, *, name: str, step: int)
     """The term of one step: noise (N, D), ε."""
     x0 = scaled(pixels_of(x))
     steps = torch.full((len(x),), step, device=x.device)
-    value = -float(model.weight[step]) * model.error(x0, noise.reshape(x.shape), steps)
+    value = -model.number("weight", step) * model.error(x0, noise.reshape(x.shape), steps)
     return Evaluated(value, {name: value})
