@@ -27,7 +27,7 @@ class Config(ModelConfig):
     steps: Positive = 250
     """The diffusion has so many steps, T: more make the bound tighter and samples slower, not training."""
     schedule: Literal["log_linear", "cosine"] = "log_linear"
-    """Over the steps the logarithm of the signal-to-noise ratio falls linearly, or as of a cosine."""
+    """The log signal-to-noise ratio falls linearly, or as of a cosine, which is for some 1000 steps and more."""
     channels: Positive = 16
     """The network has so many channels at full size, and twice as many at each level below."""
     levels: Positive = 3
@@ -60,9 +60,9 @@ class Config(ModelConfig):
 
     @classmethod
     def examples(cls) -> Iterator[tuple[Self, tuple[int, ...]]]:
-        """See ModelConfig.examples: grey, colour with the cosine schedule, and a single size of oblong images."""
+        """See ModelConfig.examples: grey, colour with several steps an image, and a single size of oblong images."""
         yield cls(steps=20, channels=4, levels=2, bound_times=5, path_steps=3), (1, 8, 8)
-        yield cls(steps=6, schedule="cosine", channels=3, levels=2, bound_times=2, times=[0.5], path_steps=2), (3, 4, 4)
+        yield cls(steps=40, channels=3, levels=2, training_times=4, bound_times=2, times=[0.5], path_steps=2), (3, 4, 4)
         yield cls(steps=9, channels=2, levels=1, bound_times=3, path_steps=2), (1, 3, 2)
 
     def faults(self, shape: tuple[int, ...]) -> Iterator[str]:
