@@ -3,9 +3,10 @@
 What a detector reads of the features it says in `Config.needs`; by default log_norms.
 
 A file, found by its name (see registry), has `fit(config, features)`, which gives a Detector, and, if it has options,
-`Config`, a DetectorConfig. A detector is a frozen dataclass of arrays, numbers, strings and other such dataclasses, of
-the file that fits it or of one beside it: what it knows is what is saved. Adding one is adding a file and a line to the
-study's `detectors`. Densities of vectors are in _densities, what detectors on log norms share in _norms.
+`Config`, a DetectorConfig; and `KINDS`, if it is not for all kinds of data: the names of those. A detector is a frozen
+dataclass of arrays, numbers, strings and other such dataclasses, of the file that fits it or of one beside it: what it
+knows is what is saved. Adding one is adding a file and a line to the study's `detectors`. Densities of vectors are in
+_densities, what detectors on log norms share in _norms.
 """
 
 import os
