@@ -270,6 +270,7 @@ def test_samples_are_those_of_the_data_where_the_prediction_is_the_best_there_is
     [
         ({}, 30, "levels: 3 levels halve the side 2 times, but image.side is 30"),
         ({"levels": 2}, 7, "levels: 2 levels halve the side 1 times, but image.side is 7"),
+        ({"schedule": "cosine"}, 28, "schedule: cosine weighs few steps too unalike to train; take steps: 1000 or"),
         ({"steps": 3}, 28, r"times: 2 of \[0.3, 0.5, 0.7\] are step 2 of 3"),
     ],
 )
