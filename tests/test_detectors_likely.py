@@ -186,7 +186,7 @@ def test_codecs_of_images_are_for_images_and_all_for_bytes(name, stored, codecs)
         (["xz"], lambda each: len(lzma.compress(each))),
         (["zlib", "xz"], lambda each: min(len(zlib.compress(each, 9)), len(lzma.compress(each)))),
     ],
-    ids=str,
+    ids=["zlib", "xz", "shorter"],
 )
 def test_the_complexity_of_bytes_is_of_samples_of_any_shape(codecs, length):
     text = np.random.default_rng(0).choice([*b"etaoin shrdlu"], (200, 2, 128)).astype(np.uint8)
