@@ -135,6 +135,13 @@ class TrainingConfig(Config):
         return self.batch_size * self.epochs_per_pass
 
 
+def _name_or_names(value: Any) -> Any:
+    names = value if isinstance(value, list) and value else [value]
+    if value is not None and not all(isinstance(name, str) for name in names):
+        raise ValueError("a name, or a list of names, is asked for")
+    return value
+
+
 class FeatureConfig(Config):
     """What is extracted from each kept checkpoint: layer-wise gradient norms and likelihoods."""
 
@@ -150,7 +157,7 @@ class FeatureConfig(Config):
     """On a GPU products are rounded to TF32, which is faster, and not what the scores were checked with."""
     precision: Literal["fp32", "bf16-norms"] = "fp32"
     """All is float32, or the factors of the norms of weights are bfloat16, where there are instructions for it."""
-    objective: str | list[str] | None = None
+    objective: Annotated[str | list[str] | None, BeforeValidator(_name_or_names)] = None
     """Gradients are of these, such as log_prob or sum_z (as in the released code); by default what a model says."""
     layers: Literal["all", "without_weights"] | None = None
     """Norms are taken of these; by default of all that detectors read: without weights it takes half of the time."""
@@ -299,6 +306,7 @@ class Study(Config):
             ("seeds", self.seeds),
             ("id_datasets", self.id_datasets),
             ("features.batch_sizes", self.features.batch_sizes),
+            ("features.objective", self.features.objective if isinstance(self.features.objective, list) else []),
         ):
             if len(set(values)) < len(values):
                 faults.append(f"{key}: holds a value twice, got {values}")
