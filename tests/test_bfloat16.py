@@ -35,12 +35,12 @@ def rounded(x):
 
 
 def assert_near(found, expected, error=ERROR):
-    """Log norms differ by the error at most, 99 of 100 by ERROR, and what is zero is zero."""
+    """Log norms differ by the error at most, 99 of 100, of as many, by ERROR, and what is zero is zero."""
     assert torch.equal(found == 0, expected == 0)
     alive = expected > 0
     differences = (found.double()[alive].log() - expected[alive].log()).abs()
     assert differences.max() <= error
-    assert differences.quantile(0.99) <= ERROR
+    assert len(differences) < 100 or differences.quantile(0.99) <= ERROR
 
 
 @every_model

@@ -76,5 +76,5 @@ def test_a_model_that_is_no_flow_has_none():
     model = make_model(config, (1, 4, 4), torch.Generator().manual_seed(0))
     assert not isinstance(model, Flow)
     pixels = PIXELS[:, :1, :4, :4]
-    with pytest.raises(ValueError, match="with objective elbo gives no latents, only"):
+    with pytest.raises(ValueError, match="TinyVae gives no latents, only"):
         extract(model, pixels, "noise", "test", [1], config={"objective": "elbo"}, statistics=["latents"])

@@ -46,11 +46,11 @@ VAE = replace(
 FILES = ("weights.safetensors", "state.safetensors")
 
 
-def pixels(number=70, seed=0):
+def pixels(number=70, seed=0, shape=SHAPE):
     """Images with something to learn: grey levels that rise from left to right."""
     generator = np.random.default_rng(seed)
-    ramp = np.linspace(40, 200, SHAPE[2])
-    return (ramp + generator.normal(0, 12, (number, *SHAPE))).clip(0, 255).astype(np.uint8)
+    ramp = np.linspace(40, 200, shape[2])
+    return (ramp + generator.normal(0, 12, (number, *shape))).clip(0, 255).astype(np.uint8)
 
 
 def with_options(**options):
@@ -74,31 +74,35 @@ def same_bytes(first, second):
 
 def stored_for(data, number, seed=0):
     """Samples of a kind of data: images with something to learn, else numbers at random."""
-    if data == DATA:
-        return pixels(number, seed)
+    if data.samples == "images":
+        return pixels(number, seed, data.shape)
     drawn = np.random.default_rng(seed).integers(0, data.levels, (number, *data.shape))
     return drawn.astype(data.storage)
 
 
 def as_wide_as_high():
     """An example of each model of the package, of samples that a study may hold."""
-    found = {case.config.architecture: case for case in CASES.values() if case.shape == case.data.shape}
+    found = {}
+    for case in CASES.values():
+        if case.shape == case.data.shape:
+            found.setdefault(case.config.architecture, case)
     return [found[name] for name in sorted(found) if name in registry.names("models")]
 
 
 @pytest.mark.parametrize("case", as_wide_as_high(), ids=lambda case: case.config.architecture)
-def test_every_model_trains_on_byte_for_byte_and_falls_in_bits(tmp_path, case):
-    options = TrainingConfig(batch_size=8, learning_rate=3e-3)
+def test_every_model_trains_on_byte_for_byte_and_learns(tmp_path, case):
+    options = TrainingConfig(batch_size=8, learning_rate=1e-2)
     run = replace(RUN, model=case.config, data=case.data, training=options)
-    train(tmp_path / "chain", 0, 1, 3, run=run)
-    state = train(tmp_path / "once", 3, run=run)
-    assert same_bytes(tmp_path / "chain/3", tmp_path / "once/3")
-    for epoch, way in ((1, "chain"), (3, "once")):
+    train(tmp_path / "chain", 0, 1, 4, run=run)
+    state = train(tmp_path / "once", 4, run=run)
+    assert same_bytes(tmp_path / "chain/4", tmp_path / "once/4")
+    for epoch, way in ((1, "chain"), (4, "once")):
         held_out = np.load(tmp_path / way / str(epoch) / "held_out.npy")
         assert held_out.shape == (30,)
         assert held_out.mean() == pytest.approx(state.log[epoch]["fit_bits_per_dim"], rel=1e-12)
-    assert state.log[-1]["train_bits_per_dim"] < state.log[1]["train_bits_per_dim"]
-    assert all(np.isfinite(row["fit_bits_per_dim"]) for row in state.log)
+    fit = [row["fit_bits_per_dim"] for row in state.log]
+    assert np.isfinite(fit).all()
+    assert fit[-1] < fit[0] or run.data.samples == "windows"  # of which there is nothing to learn
 
 
 def test_a_pass_may_be_several_epochs(tmp_path):

@@ -41,7 +41,7 @@ def load(config: Config, data: TokenConfig, data_dir: Path) -> dict[str, Images]
     helped = {f"help({name})": text.encode() for name, text in sorted(topics.items())}
 
     def read(name: str) -> bytes:
-        return helped[name] if name in helped else docstrings(files[name].read_text("utf-8")).encode()
+        return helped[name] if name in helped else docstrings(files[name].read_text(encoding="utf-8")).encode()
 
     return deal_documents(Documents([*files, *helped], "Python", read), config, data)
 

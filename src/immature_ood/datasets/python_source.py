@@ -35,7 +35,11 @@ class Config(TextConfig):
 def load(config: Config, data: TokenConfig, data_dir: Path) -> dict[str, Images]:
     """Origins are "<file of the library>#<window>"."""
     files = modules()
-    documents = Documents([*files], "Python", lambda name: without_docstrings(files[name].read_text("utf-8")).encode())
+
+    def read(name: str) -> bytes:
+        return without_docstrings(files[name].read_text(encoding="utf-8")).encode()
+
+    documents = Documents([*files], "Python", read)
     return deal_documents(documents, config, data)
 
 
