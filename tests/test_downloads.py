@@ -369,6 +369,15 @@ def test_an_archive_is_unpacked_once_and_whole(tmp_path, make):
     assert [file.name for file in folder.parent.iterdir()] == ["set"]
 
 
+def test_an_old_python_says_that_it_is_too_old_for_a_tar(tmp_path, monkeypatch):
+    """Debian 12 has 3.11.2."""
+    monkeypatch.delattr("tarfile.data_filter")
+    archive = make_tar(tmp_path / "archive", "a/b.txt")
+    with pytest.raises(StorageError, match=r"archive: Python 3\S+ cannot unpack it safely; take 3.11.4 or newer"):
+        extract(archive, tmp_path / "set")
+    assert (extract(make_zip(tmp_path / "other", "a/b.txt"), tmp_path / "set") / "a/b.txt").exists()
+
+
 def special(name, kind, target=""):
     member = tarfile.TarInfo(name)
     member.type, member.linkname = kind, target

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import platform
 import shutil
 import tarfile
 import tempfile
@@ -222,11 +223,15 @@ def _copy(answer: requests.Response, file: BinaryIO, expected: int | None) -> No
 def extract(archive: Path, folder: Path) -> Path:
     """Unpacks a .zip or .tar (.gz, .bz2, .xz) into the folder, which appears whole or not at all; returns the folder.
 
-    Raises StorageError if the archive is corrupt, or if a member would lie or point outside of the folder or is neither
-    a file, a folder nor a link.
+    Raises StorageError if the archive is corrupt, if a member would lie or point outside of the folder or is neither a
+    file, a folder nor a link, or if this Python does not know how to look for that in a tar (PEP 706).
     """
     if folder.exists():
         return folder
+    if not (hasattr(tarfile, "data_filter") or zipfile.is_zipfile(archive)):
+        raise StorageError(
+            f"{archive}: Python {platform.python_version()} cannot unpack it safely; take 3.11.4 or newer"
+        )
     folder.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
     try:
