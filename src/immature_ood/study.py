@@ -343,6 +343,10 @@ class Study(Config):
         """How a model is trained: as all are, but for what it has of its own."""
         return TrainingConfig.model_validate({**self.training.model_dump(), **self.models[model].training})
 
+    def model_of_run(self, model: str) -> dict[str, Any]:
+        """The section of a model as its weights have it, whose options of training are those of training_of."""
+        return self.models[model].model_dump() | {"training": {}}
+
     def _bad_samples(self) -> list[str]:
         faults = []
         for name, dataset in self.datasets.items():

@@ -50,7 +50,7 @@ def command(*arguments, study="studies/smoke.yaml"):
 
 def snakemake(folder, *arguments, ok=True, **options):
     """What Snakemake says, run in the folder."""
-    done = subprocess.run(command(*arguments, **options), cwd=folder, capture_output=True, text=True, timeout=600)
+    done = subprocess.run(command(*arguments, **options), cwd=folder, capture_output=True, text=True, timeout=1200)
     said = done.stdout + done.stderr
     assert (done.returncode == 0) == ok, said
     return said
@@ -244,7 +244,7 @@ def test_the_scheduler_is_woken_for_a_limit_of_jobs_only_if_a_person_set_one(pro
     table = "results/smoke/tables/auroc_digits.csv"
     arguments = ["--configfile", "studies/smoke.yaml", "--cores", "1", "--force", table, *given]
     watched = [sys.executable, "-c", WATCHED, *arguments]
-    done = subprocess.run(watched, cwd=project, capture_output=True, text=True, timeout=600)
+    done = subprocess.run(watched, cwd=project, capture_output=True, text=True, timeout=1200)
     assert done.returncode == 0, done.stderr
     assert f"limit: {limit}" in done.stdout
 

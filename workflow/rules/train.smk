@@ -27,9 +27,7 @@ rule train:
         mem_mb=memory(4000),
         runtime=720,
     params:
-        model=lambda wildcards: study.models[wildcards.model].model_dump(
-            exclude={"training"}
-        ),
+        model=lambda wildcards: study.model_of_run(wildcards.model),
         threads=study.threads,
         training=lambda wildcards: study.training_of(wildcards.model).model_dump(),
         augmentation=lambda wildcards: study.datasets[
