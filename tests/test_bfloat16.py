@@ -18,6 +18,7 @@ from immature_ood.layers import is_chosen
 
 ERROR = 0.01  # of a log squared norm; at most 0.006 was seen on the Glows here, 0.0028 on trained ones of 64 channels
 ERROR_OF_FEW = 0.02  # where a layer has but a few numbers, whose errors do not cancel; at most 0.012 was seen
+MOST_OF_FEW = 0.011  # of 99 of 100 of them, where there are fewer than 100 layers and groups; 0.0101 was seen
 CPU = torch.device("cpu")
 
 
@@ -35,12 +36,13 @@ def rounded(x):
 
 
 def assert_near(found, expected, error=ERROR):
-    """Log norms differ by the error at most, 99 of 100, of as many, by ERROR, and what is zero is zero."""
+    """Log norms differ by the error at most, 99 of 100 by ERROR or MOST_OF_FEW, and what is zero is zero."""
     assert torch.equal(found == 0, expected == 0)
     alive = expected > 0
     differences = (found.double()[alive].log() - expected[alive].log()).abs()
     assert differences.max() <= error
-    assert len(differences) < 100 or differences.quantile(0.99) <= ERROR
+    few = error == ERROR_OF_FEW and len(differences) < 100
+    assert differences.quantile(0.99) <= (MOST_OF_FEW if few else ERROR)
 
 
 @every_model
