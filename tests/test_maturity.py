@@ -8,6 +8,7 @@ from scipy import stats
 from immature_ood.maturity import (
     MOMENTS,
     STATES,
+    STILL_FALLING,
     Chains,
     HeldOut,
     chains_of,
@@ -104,6 +105,8 @@ def test_where_the_minimum_was_not_kept_noise_makes_nothing_mature():
 def test_a_training_that_still_falls_is_in_a_spike_and_does_not_overfit():
     bits = [8, 7, 6, 5, 4, 3.5, 3.2, 3.0, 3.15]
     assert states_of(bits, [4, 6, 8]) == {4: "immature", 6: "immature", 8: "immature"}
+    falling = [8, 7, 6, 5, 4, 3.5, 3.05, 3.0, 2.94]  # nothing here is known to be mature
+    assert states_of(falling, [0, 5, 7, 8]) == {0: "untrained", 5: "immature", 7: STILL_FALLING, 8: STILL_FALLING}
     chain = chains_of([judged(bits, [4, 6, 8]).assign(id_dataset="a", model="m", seed=0)])
     assert chain.of("a", "m", 0).still_falling
     assert chain.of("a", "m", 0).described(8) == "still falling"

@@ -104,6 +104,11 @@ def test_samples_without_temperature_take_the_likeliest_token():
     [
         ({"width": 10, "heads": 4}, 8, "models.transformer.heads: the width, 10, is not a multiple of 4"),
         ({}, 1, "models.transformer.architecture: a transformer attends to what came before, but data.length is 1"),
+        (
+            {"vocabulary": 128},
+            8,
+            "transformer.vocabulary: the data has 256 tokens, a model of 128 not all",
+        ),
         ({"vocabulary": 1}, 8, "models.transformer.vocabulary: Input should be greater than or equal to 2"),
     ],
 )

@@ -230,7 +230,10 @@ class ModelConfig(Config):
         return iter(())
 
     def faults(self, shape: tuple[int, ...]) -> Iterator[str]:
-        """Why there is no such model of samples of a shape, each beginning with one of the section's keys."""
+        """Why there is no such model of samples of a shape, each beginning with one of the section's keys.
+
+        An option called `vocabulary` is compared with the data's tokens by the study itself.
+        """
         return iter(())
 
 

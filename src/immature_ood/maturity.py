@@ -12,7 +12,8 @@ the truly best epoch is told from the lowest is at most 1 − confidence. All th
 that one's own excess is above MATURE, the minimum was not kept, and noise makes nothing mature.
 
 A training is *still falling* if its lowest epoch is its last, or its last quarter went lower than all before by more
-than MATURE. Its minimum is not known then, and every excess is a lower bound.
+than MATURE. Its minimum is not known then, and every excess is a lower bound: what would be mature or near-mature is
+called *still falling* too.
 """
 
 import math
@@ -47,8 +48,8 @@ __all__ = [
 
 IMMATURE, MATURE = 0.1, 0.02  # bits/dim above the minimum
 LATE = 0.75  # of a training: what falls after it is still falling
-STATES = ("untrained", "immature", "near-mature", "mature", "overfitting")
-STILL_FALLING = "still falling"  # of a reference: the training did not reach its minimum
+STILL_FALLING = "still falling"  # the training did not reach its minimum
+STATES = ("untrained", "immature", "near-mature", "mature", "overfitting", STILL_FALLING)
 MIXED = "mixed"  # of all seeds together, which are not in one state
 ONE_PASS = "one pass"
 EXCESSES = (0.5, 0.2, 0.1)
@@ -112,8 +113,8 @@ def with_maturity(log: pd.DataFrame, held_out: Mapping[int, HeldOut], confidence
     noise = {epoch: _noise(held_out, epoch, lowest, confidence, len(chosen) - 1) for epoch in chosen}
     apart = {epoch: not held_out[epoch].above(held_out[lowest]) <= noise[epoch] for epoch in chosen}
     told = {epoch: excess[lowest] > MATURE or apart[epoch] for epoch in chosen}
-    past = {epoch: epoch > bits.idxmin() and not _still_falling(bits) for epoch in chosen}
-    states = {epoch: _state(epoch, excess[epoch], told[epoch], past[epoch]) for epoch in chosen}
+    state = _state_of_falling if _still_falling(bits) else _state
+    states = {epoch: state(epoch, excess[epoch], told[epoch], epoch > bits.idxmin()) for epoch in chosen}
     columns = excess.tolist(), log["epoch"].map(noise), log["epoch"].map(states).fillna("")
     return log.assign(**dict(zip(TRAINING_COLUMNS, columns, strict=True)))
 
@@ -136,6 +137,12 @@ def _state(epoch: int, excess: float, told: bool, past: bool) -> str:
     if past:
         return "overfitting"
     return "immature" if excess > IMMATURE else "near-mature"
+
+
+def _state_of_falling(epoch: int, excess: float, told: bool, past: bool) -> str:
+    """Past the lowest epoch there is nothing yet; only what is far from it can be told."""
+    state = _state(epoch, excess, told, past=False)
+    return STILL_FALLING if state in {"near-mature", "mature"} else state
 
 
 def _fell(bits: pd.Series) -> float:

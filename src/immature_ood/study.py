@@ -237,7 +237,7 @@ class Study(Config):
         faults = [*self._unknown_plug_ins(), *self._unknown_names(), *self._bad_lists()]
         faults = faults or [*self._of_other_kinds()]  # which looks names up, as do the next
         faults = faults or [*self._bad_training()]  # which the sizes follow from
-        faults = faults or [*self._bad_samples(), *self._bad_sizes(), *self._bad_shapes(), *self._bad_detectors()]
+        faults = faults or [*self._bad_samples(), *self._bad_sizes(), *self._bad_models(), *self._bad_detectors()]
         faults = faults or self._bad_layers()
         faults = faults or [*self._bad_objectives()]
         if faults:
@@ -356,10 +356,13 @@ class Study(Config):
                         faults.append(f"datasets.{name}.samples_of.{key}: {chosen} is not among {key}s, {kept}")
         return faults
 
-    def _bad_shapes(self) -> list[str]:
-        return [
-            f"models.{name}.{fault}" for name, model in self.models.items() for fault in model.faults(self.data.shape)
-        ]
+    def _bad_models(self) -> Iterator[str]:
+        """Models that do not take samples of the data's shape, or all of its tokens."""
+        levels = self.data.levels
+        for name, model in self.models.items():
+            yield from (f"models.{name}.{fault}" for fault in model.faults(self.data.shape))
+            if (known := getattr(model, "vocabulary", levels)) < levels:
+                yield f"models.{name}.vocabulary: the data has {levels} tokens, a model of {known} not all"
 
     def _bad_detectors(self) -> list[str]:
         return [

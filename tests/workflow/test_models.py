@@ -1,14 +1,22 @@
-"""One study of all kinds of density model: the same detectors on all, their own on those that give what these read."""
+"""One study of all kinds of density model: the same detectors on all, their own on those that give what these read.
+
+One of the models is another library's, in a file outside the package.
+"""
 
 import pandas as pd
 import pytest
 import yaml
-from test_workflow import copy_project, jobs, snakemake
+from test_workflow import ROOT, copy_project, jobs, snakemake
 
 from immature_ood import registry
 from immature_ood.study import Study
 
 SPLITS = {"train": 64, "fit": 40, "test": 40}
+THEIRS = {
+    "architecture": str(ROOT / "tests/plugins/zuko_flow.py"),
+    "transforms": 1,
+    "training": {"batch_size": 16, "learning_rate": 0.01},
+}
 OF_ONE_MODEL = {"likelihood_regret", "denoising_error", "diffusion_path", "path_energy"}
 
 
@@ -25,7 +33,7 @@ STUDY = {
     "image": {"side": 8},
     "datasets": {"digits": SPLITS, "glyphs": {**SPLITS, "train": 0, "fit": 0}},
     "id_datasets": ["digits"],
-    "models": dict(of_images()),
+    "models": {**dict(of_images()), "spline": THEIRS},
     "epochs": [0, 1],
     "training": {"batch_size": 32, "learning_rate": 0.002},
     "samples": 2,
@@ -57,6 +65,8 @@ def test_one_study_has_all_models(tmp_path):
     assert {*map(frozenset, rows.values())} > {frozenset({"gradient_norms", "likelihood"})}
     assert table["auroc"].between(0, 1).all()
     assert table["bits_per_dim"].between(0.5, 30).all()
+    bits = table.query("model == 'spline'").groupby("epoch")["bits_per_dim"].first()
+    assert bits[1] < bits[0]
     for model, detectors in rows.items():
         for figure in ("samples_digits", *(f"scores_digits_{detector}_b=1" for detector in detectors)):
             assert (results / f"plots/{model}/{figure}.png").stat().st_size > 5000

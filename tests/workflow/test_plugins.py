@@ -69,34 +69,6 @@ def test_plug_ins_of_ones_own_run_through_a_study(mine):
     assert jobs(mine, study="mine.yaml") == {}
 
 
-THEIRS = {
-    "name": "theirs",
-    "datasets": {"digits": {"train": 64, "fit": 40, "test": 40}, "glyphs": {"train": 64, "fit": 40, "test": 40}},
-    "image": {"side": 8},
-    "id_datasets": ["digits"],
-    "models": {"spline": {"architecture": "mine/zuko_flow.py", "transforms": 1, "training": {"batch_size": 16}}},
-    "epochs": [0, 2],
-    "training": {"batch_size": 32, "learning_rate": 0.01},
-    "samples": 2,
-    "features": {"fit_images": 40, "test_images": 40},
-}
-
-
-@pytest.mark.slow
-def test_a_flow_of_another_library_runs_through_a_study(mine):
-    (mine / "theirs.yaml").write_text(yaml.safe_dump(THEIRS, sort_keys=False))
-    snakemake(mine, study="theirs.yaml")
-    table = pd.read_csv(mine / "results/theirs/tables/auroc.csv")
-    assert {*table["detector"]} == {"gradient_norms", "likelihood", "typicality"}
-    assert table["auroc"].between(0, 1).all()
-    bits = table.groupby("epoch")["bits_per_dim"].first()
-    assert bits[2] < bits[0]
-    training = pd.read_csv(mine / "results/theirs/tables/training.csv")
-    assert training.loc[training.epoch == 2, "images_seen"].tolist() == [128]
-    assert (mine / "results/theirs/plots/spline/samples_digits.png").stat().st_size > 5000
-    assert jobs(mine, study="theirs.yaml") == {}
-
-
 @pytest.mark.slow
 def test_an_edited_plug_in_makes_anew_what_follows_from_it_alone(mine):
     snakemake(mine, study="mine.yaml")

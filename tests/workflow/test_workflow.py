@@ -99,7 +99,7 @@ def test_the_tables_are_whole_and_there_is_nothing_left_to_do(project):
     assert {*given["batch_size"]} >= {1}
     assert given["auroc"].between(given["auroc_low"], given["auroc_high"]).all()
     assert {*table["images_seen"]} == {0, 128, 384}
-    assert {*table["maturity"]} == {"untrained", "near-mature", "mature"}
+    assert {*table["maturity"]} == {"untrained", "still falling"}
     claim = pd.read_csv(project / "results/smoke/tables/claim.csv")
     assert {"untrained", "one pass"} <= {*claim["moment"]} <= {*MOMENTS}
     assert {*claim["still_falling"]} == {2}
