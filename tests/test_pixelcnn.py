@@ -12,7 +12,7 @@ from torch.func import jacrev
 
 from immature_ood.gradients.closed_form import uncovered
 from immature_ood.models import make_model
-from immature_ood.models._pixelcnn import Shifted, discretised_logistic, pairs
+from immature_ood.models._pixelcnn import Shifted, log_probability, pairs
 from immature_ood.models.pixelcnn import Config
 
 PIXELCNNS = {name: case for name, case in CASES.items() if case.config.architecture == "pixelcnn"}
@@ -126,12 +126,12 @@ def test_a_discretised_logistic_is_exact_far_from_its_mean():
     """Where the difference of the distribution function at two ends is zero in float64."""
     pixels, means = 2 * LEVELS / 255 - 1, torch.tensor([[-3.0], [0.2], [1.0]], dtype=torch.float64)
     log_scales = torch.tensor(-6.5, dtype=torch.float64)
-    found = discretised_logistic(pixels, means, log_scales)
+    found = log_probability(pixels, means, log_scales)
     torch.testing.assert_close(found.exp().sum(dim=1), torch.ones(3, dtype=torch.float64))
     scale = math.exp(-6.5)
     tail = -(pixels[:-1] - 1 / 255 + 3) / scale  # log(1 − σ(l)) is −l where l is large
     torch.testing.assert_close(found[0, 1:-1], (tail + math.log(-math.expm1(-2 / 255 / scale)))[1:])
-    single = discretised_logistic(pixels.float(), means.float(), log_scales.float())
+    single = log_probability(pixels.float(), means.float(), log_scales.float())
     torch.testing.assert_close(single.double(), found, rtol=1e-5, atol=1e-4)
 
 

@@ -51,6 +51,7 @@ MONITORED = 1000  # held-out images, the first of the fit set, on which each epo
 AUGMENTATION_CHUNK = 1000  # images changed at once where augmentation is frozen
 NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL}  # what a file system without flock answers
 OPTIMIZERS = {"adamax": torch.optim.Adamax, "adamw": torch.optim.AdamW}
+UNTRAINED = {"train_bits_per_dim": None, "seconds": 0.0}  # what the log has of the epoch 0
 
 
 class TrainingDiverged(RuntimeError):
@@ -147,14 +148,7 @@ def train(
         label = f"{state.run.id_dataset} {state.run.model_name} seed={state.run.seed}"
         with progress(label, until - state.epoch) as advance:
             while state.epoch < until or not state.log:
-                untrained = {"train_bits_per_dim": None, "seconds": 0.0}
-                row = untrained
-                if state.log:
-                    try:
-                        row = train_epoch(state, pixels_tensor, received)
-                    except TrainingInterrupted:
-                        _save_scratch(file, state)
-                        raise
+                row = _next_epoch(state, pixels_tensor, received, file) if state.log else {**UNTRAINED}
                 state.held_out = each_bits_per_dim(state.model, fit_x, fit_noise)
                 row["fit_bits_per_dim"] = state.held_out.mean().item()
                 state.log.append({"epoch": state.epoch, "images_seen": state.images_seen, **row})
@@ -167,6 +161,15 @@ def train(
         for state_file in folder.glob("*.safetensors"):  # also those of runs that were given up
             state_file.unlink()
     return state
+
+
+def _next_epoch(state: TrainingState, pixels: Tensor, received: Sequence[int], file: Path) -> dict[str, Any]:
+    """What train_epoch returns; if it is interrupted, the state in the middle of the epoch is written to the file."""
+    try:
+        return train_epoch(state, pixels, received)
+    except TrainingInterrupted:
+        _save_scratch(file, state)
+        raise
 
 
 def _check_number(run: Run, images: int, until: int) -> None:

@@ -27,9 +27,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from immature_ood.density import DensityModel
+from immature_ood.models._logistic import discretised_logistic
 from immature_ood.models.pixelcnn import Config
 
-__all__ = ["Gated", "Mixture", "PixelCNN", "Shifted", "discretised_logistic"]
+__all__ = ["Gated", "Mixture", "PixelCNN", "Shifted", "log_probability"]
 
 LEVELS = 256
 HALF_LEVEL = 1 / (LEVELS - 1)  # of pixels scaled to [−1, 1]
@@ -93,7 +94,7 @@ class Mixture(NamedTuple):
 
     def log_prob(self, pixels: Tensor) -> Tensor:
         """The log-probability of each pixel, in nats: (N, C, H, W) in [−1, 1] → (N, H, W)."""
-        of_channels = discretised_logistic(pixels[:, :, None], self.given(pixels), self.log_scales)
+        of_channels = log_probability(pixels[:, :, None], self.given(pixels), self.log_scales)
         return torch.logsumexp(F.log_softmax(self.logits, dim=1) + of_channels.sum(dim=1), dim=1)
 
     def at(self, row: int, column: int) -> "Mixture":
@@ -186,18 +187,10 @@ def pairs(channels: int) -> Iterator[tuple[int, int]]:
     return combinations(range(channels), 2)
 
 
-def discretised_logistic(pixels: Tensor, means: Tensor, log_scales: Tensor) -> Tensor:
-    """log P of pixels of 256 levels in [−1, 1] under logistic distributions, in nats; shapes broadcast (eq. 2).
-
-    P = σ(u) − σ(l), u and l the standardised upper and lower ends of the level, of the darkest −∞ and of the brightest
-    +∞. As σ(u) − σ(l) = σ(u) σ(−l) (1 − exp(l − u)), it is exact however far away the mean is.
-    """
-    rates = torch.exp(-log_scales)
-    upper, lower = (pixels - means + HALF_LEVEL) * rates, (pixels - means - HALF_LEVEL) * rates
-    below_brightest, above_darkest = pixels < 1, pixels > -1
-    width = torch.log(-torch.expm1(-2 * HALF_LEVEL * rates))
-    of_ends = below_brightest * F.logsigmoid(upper) + above_darkest * F.logsigmoid(-lower)
-    return of_ends + (below_brightest & above_darkest) * width
+def log_probability(pixels: Tensor, means: Tensor, log_scales: Tensor) -> Tensor:
+    """log P of pixels of 256 levels in [−1, 1], in nats; shapes broadcast."""
+    lower = pixels - means - HALF_LEVEL
+    return discretised_logistic(lower, 2 * HALF_LEVEL, log_scales, pixels <= -1, pixels >= 1)
 
 
 def nearest_level(values: Tensor) -> Tensor:

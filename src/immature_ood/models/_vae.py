@@ -22,11 +22,11 @@ from functools import reduce
 from typing import Any, TypeVar
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.func import grad
 
 from immature_ood.density import DensityModel, Evaluated, Objective
+from immature_ood.models._logistic import discretised_logistic
 from immature_ood.models.vae import Config
 
 __all__ = ["Vae", "log_probability"]
@@ -161,16 +161,8 @@ def parameters_of(output: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def log_probability(pixels: Tensor, mean: Tensor, log_scale: Tensor) -> Tensor:
-    """log P(v) of pixels of 0 … 255, of one shape all, in nats.
-
-    It is log σ(a) + log σ(−b) + log(1 − exp(b − a)), which is exact also where σ(a) − σ(b) would be zero.
-    """
-    steepness, lower = torch.exp(-log_scale), pixels * WIDTH - 0.5 - mean
-    is_first, is_last = pixels == 0, pixels == 255
-    below_upper = F.logsigmoid((lower + WIDTH) * steepness).masked_fill(is_last, 0)
-    above_lower = F.logsigmoid(-lower * steepness).masked_fill(is_first, 0)
-    both = torch.log(-torch.expm1(-WIDTH * steepness)).masked_fill(is_first | is_last, 0)
-    return below_upper + above_lower + both
+    """log P(v) of pixels of 0 … 255, of one shape all, in nats."""
+    return discretised_logistic(pixels * WIDTH - 0.5 - mean, WIDTH, log_scale, pixels == 0, pixels == 255)
 
 
 def ascent(
