@@ -61,6 +61,12 @@ def auroc_table(
     return pd.DataFrame(rows)
 
 
+def models_table():
+    """Rows of two models, of which one has a detector more."""
+    others = auroc_table(detectors=("gradient_norms", "likelihood"), seeds=(0, 1))
+    return pd.concat([auroc_table(), others.assign(model="vae", excess_bits_per_dim=others["epoch"] / 10)])
+
+
 def detector_rows(detectors=24, epochs=EPOCHS, batch_sizes=(1, 5), overs=("all", "unsolved"), controls=1):
     """A table like detectors.csv: the paper's score, controls, and many others that are mostly behind."""
     generator = np.random.default_rng(2)
@@ -230,6 +236,7 @@ FIGURES = {
         auroc_table().assign(excess_bits_per_dim=lambda table: (table["epoch"] - 4).abs() / 8)
     ),
     "maturity, 20 pairs": lambda: plots.auroc_by_excess(auroc_table(FIVE, FIVE, LATE)),
+    "maturity, models": lambda: plots.models_by_excess(models_table()),
     "layers": lambda: plots.layer_heat_map(layer_table(glow_layers()), "digits", 5),
     "layers, few": lambda: plots.layer_heat_map(layer_table(glow_layers()[:9], seeds=(0, 1)), "digits", 1, "photos"),
     "layers, one cell": lambda: plots.layer_heat_map(layer_table(["prior"], epochs=(0,)), "digits", 5, "glyphs"),
@@ -551,6 +558,21 @@ def test_auroc_against_excess_is_the_mean_over_pairs_and_dotted_past_the_lowest(
     np.testing.assert_allclose(past[-1].get_xdata(), [0.5, 4.5, 12.5])
     left, right = panel.get_xlim()
     assert left > 12.5 > 0 > right
+
+
+def test_models_against_excess_have_a_line_each_where_two_have_the_detector():
+    table = models_table()
+    figure = plots.models_by_excess(table)
+    titles = [axes.get_title() for axes in figure.axes if axes.get_title()]
+    assert titles == [f"{detector}, b = {b}" for detector in ("gradient norms", "likelihood") for b in (1, 5)]
+    panel = panel_titled(figure, "likelihood, b = 5")
+    rows = rows_of(table[table.id_dataset != table.ood_dataset], detector="likelihood", batch_size=5)
+    for model in ("glow", "vae"):
+        means = rows_of(rows, model=model).groupby("epoch")[["excess_bits_per_dim", "auroc"]].mean()
+        xs, ys = line_of(panel, model)
+        np.testing.assert_allclose(ys, means["auroc"][: len(xs)])
+    with pytest.raises(ValueError, match="no two models have a detector in common"):
+        plots.models_by_excess(table[table.model == "vae"])
 
 
 # Layers --------------------------------------------------------------------------------------------------------------

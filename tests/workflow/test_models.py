@@ -46,6 +46,7 @@ def targets():
     """What looks at models one by one."""
     study, results = Study.parse(STUDY), f"results/{STUDY['name']}"
     yield from (f"{results}/tables/{name}" for name in ("auroc.csv", "detectors.csv", "claim.csv", "summary.txt"))
+    yield f"{results}/plots/models_by_excess.png"
     for model in study.models:
         yield f"{results}/plots/{model}/samples_digits.png"
         yield from (f"{results}/plots/{model}/scores_digits_{name}_b=1.png" for name in study.detectors_of(model))

@@ -1,4 +1,5 @@
 # The checked study, the paths (which read like the graph), and the functions that the rules share.
+import itertools
 import math
 import os
 import shutil
@@ -98,6 +99,13 @@ PLOTS = [
         for b in study.features.batch_sizes
     ),
 ]
+# Models side by side, where two have a detector in common that reads them.
+COMPARED = [
+    {name for name in study.detectors_of(model) if name not in study.controls}
+    for model in study.models
+]
+if any(one & other for one, other in itertools.combinations(COMPARED, 2)):
+    PLOTS += expand(f"{RESULTS}/plots/models_by_excess.{{form}}", form=["png", "pdf"])
 READ_BY_LIKELIHOOD = [m for m in study.models if "likelihood" in study.detectors_of(m)]
 SAMPLED = [name for name in study.datasets if name not in study.real_datasets]
 if SAMPLED:

@@ -80,6 +80,31 @@ rule plot_maturity:
         "../scripts/plot_maturity.py"
 
 
+rule plot_models:
+    input:
+        f"{TABLE}/auroc.csv",
+    output:
+        png=report(
+            f"{RESULTS}/plots/models_by_excess.png",
+            caption="../report/models_by_excess.rst",
+            category="AUROC",
+            labels={"ID": "all", "model": "all", "what": "against maturity"},
+        ),
+        pdf=f"{RESULTS}/plots/models_by_excess.pdf",
+    log:
+        f"{LOGS}/plot_models.log",
+    benchmark:
+        f"{BENCHMARKS}/plot_models.tsv"
+    localrule: True
+    conda:
+        "../../envs/analysis.yaml"
+    params:
+        controls=study.controls,
+        source=sources("plot_models.py"),
+    script:
+        "../scripts/plot_models.py"
+
+
 rule plot_costs:
     input:
         f"{TABLE}/detectors.csv",

@@ -4,7 +4,7 @@ from immature_ood.plots.auroc import auroc_by_cost, auroc_by_epoch, headline
 from immature_ood.plots.costs import auroc_by_total_cost
 from immature_ood.plots.histograms import score_histograms
 from immature_ood.plots.layers import layer_heat_map
-from immature_ood.plots.maturity import auroc_by_excess
+from immature_ood.plots.maturity import auroc_by_excess, models_by_excess
 from immature_ood.plots.overlap import overlap_and_auroc
 from immature_ood.plots.saving import save
 from immature_ood.plots.strips import dataset_samples, samples
@@ -19,6 +19,7 @@ __all__ = [
     "dataset_samples",
     "headline",
     "layer_heat_map",
+    "models_by_excess",
     "overlap_and_auroc",
     "samples",
     "save",

@@ -1,5 +1,6 @@
 """AUROC against how far training is from the minimum of the held-out bits/dim."""
 
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pandas as pd
@@ -12,10 +13,10 @@ from matplotlib.patches import Patch
 from immature_ood.evaluation import PAIR
 from immature_ood.maturity import IMMATURE, MATURE
 from immature_ood.plots.rows import once, pairs
-from immature_ood.plots.style import GREY, Look, leave_empty, legend, looks_of, panels, styled, title
+from immature_ood.plots.style import GREY, leave_empty, legend, looks_in_turn, looks_of, panels, styled, title
 from immature_ood.plots.words import readable
 
-__all__ = ["auroc_by_excess"]
+__all__ = ["auroc_by_excess", "models_by_excess"]
 
 MOST_COLUMNS = 4  # of panels
 TICKS = (0, 0.02, 0.1, 0.5, 1, 2, 5, 10)
@@ -34,12 +35,59 @@ def auroc_by_excess(table: pd.DataFrame) -> Figure:
     overfits, or is in a spike. Raises ValueError if the table has no pair, or several models.
     """
     rows, looks = pairs(table), looks_of(table["detector"])
-    shown = [(detector, b) for detector in looks for b in once(rows["batch_size"])]
+
+    def draw(panel: Axes, of_panel: pd.DataFrame) -> None:
+        look = looks[of_panel["detector"].iloc[0]]
+        for _, pair in of_panel.groupby([*PAIR], sort=False):
+            _curve(panel, pair, {"color": look.colour, **ONE_PAIR}, label="_pair")
+        _curve(panel, of_panel, {"color": look.colour, "marker": look.marker}, label="mean")
+
+    seeds = " and seeds" if rows["seed"].nunique() > 1 else ""
+    lines = [
+        Line2D([], [], color=GREY, marker="o", label=f"mean over pairs{seeds}"),
+        Line2D([], [], color=GREY, **ONE_PAIR, label="one pair"),
+    ]
+    return _figure(rows, [*looks], draw, lines)
+
+
+@styled
+def models_by_excess(table: pd.DataFrame) -> Figure:
+    """The same for several models: a panel a detector that two of them have and b, a line a model, its mean over pairs.
+
+    table: as of auroc_by_excess, of all models. Raises ValueError if no two models have a detector in common.
+    """
+    rows = table[table["ood_dataset"] != table["id_dataset"]]
+    looks = looks_in_turn(once(rows["model"]))
+    shared = [name for name in looks_of(rows["detector"]) if len(once(rows.query("detector == @name")["model"])) > 1]
+    if not shared:
+        raise ValueError("no two models have a detector in common: nothing to compare")
+
+    def draw(panel: Axes, of_panel: pd.DataFrame) -> None:
+        for model, of_model in of_panel.groupby("model", sort=False):
+            look = looks[str(model)]
+            how = {"color": look.colour, "marker": look.marker, "linestyle": look.line}
+            _curve(panel, of_model, how, label=str(model))
+
+    lines = [
+        Line2D([], [], color=look.colour, marker=look.marker, linestyle=look.line, label=readable(model))
+        for model, look in looks.items()
+    ]
+    return _figure(rows, shared, draw, lines)
+
+
+def _figure(
+    rows: pd.DataFrame,
+    detectors: Sequence[str],
+    draw: Callable[[Axes, pd.DataFrame], None],
+    lines: Sequence[Artist],
+) -> Figure:
+    """A panel a detector and b, in which `draw` puts the lines that the legend names."""
+    shown = [(detector, b) for detector in detectors for b in once(rows["batch_size"])]
     columns = _columns(len(once(rows["batch_size"])))
     figure, axes = panels(-(-len(shown) // columns), columns, panel_height=1.25, sharey=True)
     for (detector, b), panel in zip(shown, axes.flat, strict=False):
-        of_panel = (rows["batch_size"] == b) & (rows["detector"] == detector)
-        _panel(panel, rows[of_panel], looks[detector])
+        _empty_panel(panel)
+        draw(panel, rows[(rows["batch_size"] == b) & (rows["detector"] == detector)])
         panel.set_title(f"{readable(detector)}, b = {b}")
     for place in range(len(shown), axes.size):
         leave_empty(axes, place)
@@ -47,7 +95,8 @@ def auroc_by_excess(table: pd.DataFrame) -> Figure:
     for panel in axes[:, 0]:
         panel.set_ylabel("AUROC")
     title(figure, "How mature must a model be? AUROC against the distance to the minimum of the held-out bits/dim")
-    legend(figure, _handles(rows), "held-out bits/dim above the minimum of the training (more trained: to the right)")
+    handles = [*lines, *_handles(untrained=0 in set(rows["epoch"]))]
+    legend(figure, handles, "held-out bits/dim above the minimum of the training (more trained: to the right)")
     return figure
 
 
@@ -56,16 +105,13 @@ def _columns(batch_sizes: int) -> int:
     return max(MOST_COLUMNS // batch_sizes, 1) * batch_sizes
 
 
-def _panel(axes: Axes, rows: pd.DataFrame, look: Look) -> None:
-    """One detector at one b."""
+def _empty_panel(axes: Axes) -> None:
+    """The scale of AUROC, chance, and the bands of maturity."""
     axes.set_ylim(-0.03, 1.04)
     axes.set_yticks([0, 0.5, 1], labels=["0", "0.5", "1"])
     for low, high, grey in BANDS.values():
         axes.axvspan(low, high, color=grey, linewidth=0, zorder=0)
     axes.axhline(0.5, color=GREY, linewidth=0.6, linestyle=(0, (1, 1.5)), label="_chance")
-    for _, pair in rows.groupby([*PAIR], sort=False):
-        _curve(axes, pair, {"color": look.colour, **ONE_PAIR}, label="_pair")
-    _curve(axes, rows, {"color": look.colour, "marker": look.marker}, label="mean")
 
 
 def _curve(axes: Axes, rows: pd.DataFrame, how: dict[str, Any], label: str) -> None:
@@ -94,13 +140,11 @@ def _excess_axis(axes: Axes, most: float) -> None:
     axes.set_xlim(left, -0.3 * MATURE)
 
 
-def _handles(rows: pd.DataFrame) -> list[Artist]:
-    seeds = rows["seed"].nunique()
-    handles: list[Artist] = [
-        Line2D([], [], color=GREY, marker="o", label="mean over pairs" + (" and seeds" if seeds > 1 else "")),
-        Line2D([], [], color=GREY, **ONE_PAIR, label="one pair"),
+def _handles(*, untrained: bool) -> list[Artist]:
+    """What is said of every line."""
+    hollow = Line2D([], [], color=GREY, marker="o", **UNTRAINED, label="untrained")
+    return [
         Line2D([], [], color=GREY, **PAST, label="past the lowest"),
         *(Patch(color=grey, linewidth=0, label=name) for name, (_, _, grey) in BANDS.items()),
+        *([hollow] if untrained else []),
     ]
-    hollow = Line2D([], [], color=GREY, marker="o", **UNTRAINED, label="untrained")
-    return [*handles, hollow] if 0 in set(rows["epoch"]) else handles

@@ -5,7 +5,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import wraps
-from itertools import cycle
+from itertools import chain, cycle
 from typing import Any, ParamSpec
 
 import matplotlib
@@ -28,6 +28,7 @@ __all__ = [
     "Look",
     "leave_empty",
     "legend",
+    "looks_in_turn",
     "looks_of",
     "new_figure",
     "one_seed",
@@ -105,9 +106,17 @@ def looks_of(detectors: Iterable[str]) -> dict[str, Look]:
     """
     present = set(detectors)
     others = sorted({*registry.names("detectors"), *present} - {*LOOKS})
-    spare = map(Look, cycle(SPARE_COLOURS), cycle(SPARE_LINES), cycle(SPARE_MARKERS))
-    looks = {**LOOKS, **dict(zip(others, spare, strict=False))}
+    looks = {**LOOKS, **dict(zip(others, _spare(), strict=False))}
     return {name: look for name, look in looks.items() if name in present}
+
+
+def looks_in_turn(names: Iterable[str]) -> dict[str, Look]:
+    """The look of each of a few things that are no detectors, such as models, in their order."""
+    return dict(zip(names, chain(LOOKS.values(), _spare()), strict=False))
+
+
+def _spare() -> Iterator[Look]:
+    return map(Look, cycle(SPARE_COLOURS), cycle(SPARE_LINES), cycle(SPARE_MARKERS))
 
 
 @contextmanager
