@@ -23,6 +23,7 @@ include: "workflow/rules/common.smk"
 include: "workflow/rules/data.smk"
 include: "workflow/rules/train.smk"
 include: "workflow/rules/features.smk"
+include: "workflow/rules/elsewhere.smk"
 include: "workflow/rules/detect.smk"
 include: "workflow/rules/tables.smk"
 include: "workflow/rules/audit.smk"
@@ -45,6 +46,12 @@ rule all:
 rule data:
     input:
         expand(f"{DATA}/manifest.json", dataset=study.datasets),
+    localrule: True
+
+
+rule jobs:
+    input:
+        f"{RESULTS}/jobs.json",
     localrule: True
 
 

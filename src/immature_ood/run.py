@@ -1,0 +1,165 @@
+"""Trains and extracts without Snakemake: python -m immature_ood.run results/<study>/jobs.json.
+
+For a machine with a GPU that has PyTorch and little else. `snakemake jobs` lists the jobs of a study (jobs.json) and
+makes its images; here they are run by the workflow's own scripts, one after another in one process, so that the files
+are the ones that Snakemake would have made, and takes as made when they are brought back. What is there and follows
+from the study is not made again. See docs/elsewhere.md.
+"""
+
+import argparse
+import os
+import runpy
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+from immature_ood import registry
+from immature_ood.provenance import source_hashes
+from immature_ood.storage import StorageError, read_json
+from immature_ood.validity import Claim, contradictions, metadata_of
+
+__all__ = ["main"]
+
+SCRIPTS = Path(__file__).resolve().parents[2] / "workflow/scripts"
+MADE_FROM = {
+    "train": ("weights", "run"),
+    "extract": ("fit", "made_from"),
+}  # the output that says it, and under what key
+NOT_SAID = {"scratch"}  # params that nothing follows from
+NOT_DONE = 75  # the exit status of what can be gone on with: EX_TEMPFAIL of sysexits.h
+
+
+class Named(dict[str, Any]):
+    """What a rule names, as Snakemake gives it to a script: by attribute, or as a dict."""
+
+    __getattr__ = dict.__getitem__
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """The command; its exit status is NOT_DONE where time was up, 1 for an error, which is one line."""
+    options = _parser().parse_args(arguments)
+    try:
+        jobs = [*chosen(read_json(options.jobs)["jobs"], options)]
+        check_sources(jobs)
+        waiting = [job for job in jobs if not is_done(job)]
+    except (StorageError, ValueError) as error:
+        raise SystemExit(f"error: {error}") from None
+    print(f"{len(jobs)} jobs, of which {len(jobs) - len(waiting)} are done", flush=True)
+    with _time_limit(options.minutes) as is_up:
+        for number, job in enumerate(waiting, 1):
+            began = time.monotonic()
+            print(f"[{number}/{len(waiting)}] {_called(job)}", end=" ", flush=True)
+            if is_up():
+                _give_up()
+            try:
+                run(job, options.device)
+            except SystemExit as ended:
+                if is_up() and ended.code != NOT_DONE:  # training ends as an error, its state written
+                    _give_up()
+                raise
+            print(f"{time.monotonic() - began:.0f} s", flush=True)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser("python -m immature_ood.run", description=(__doc__ or "").split("\n\n")[1])
+    parser.add_argument("jobs", type=Path, help="jobs.json, in the results of the study, beside its data")
+    for key in ("id", "model", "seed"):
+        parser.add_argument(f"--{key}", action="append", help="only of this one; may be given again (default: all)")
+    parser.add_argument("--until", type=int, metavar="EPOCH", help="leave later epochs alone")
+    parser.add_argument("--device", default="auto", help="auto (default), cuda or cpu")
+    parser.add_argument("--minutes", type=float, help="end after so long, also in an epoch; run it again to go on")
+    return parser
+
+
+def chosen(jobs: Iterable[Mapping[str, Any]], options: argparse.Namespace) -> Iterator[Mapping[str, Any]]:
+    """The jobs that are asked for, a chain after the other; ValueError names what there is none of, and the nearest."""
+    listed = [*jobs]
+    for key in ("id", "model", "seed"):
+        known = {*dict.fromkeys(job["wildcards"][key] for job in listed)}
+        for name in getattr(options, key) or ():
+            if name not in known:
+                near = get_close_matches(name, known, 1)
+                raise ValueError(
+                    f"--{key} {name} is none of {', '.join(sorted(known))}{f'; {near[0]}?' if near else ''}"
+                )
+    for job in listed:
+        of_job = job["wildcards"]
+        asked = all(of_job[key] in (getattr(options, key) or [of_job[key]]) for key in ("id", "model", "seed"))
+        if asked and (options.until is None or int(of_job["epoch"]) <= options.until):
+            yield job
+
+
+def check_sources(jobs: Iterable[Mapping[str, Any]]) -> None:
+    """Raises ValueError if the code here is not that which the jobs were listed by."""
+    plugins = {(job["rule"], job["model_file"], job["kind_file"]): job["params"]["source"] for job in jobs}
+    for (rule, model, kind), listed in plugins.items():
+        here = source_hashes(SCRIPTS / f"{rule}.py", registry.file_of("models", model), registry.file_of("kinds", kind))
+        if other := sorted(name for name in {*here, *listed} if here.get(name) != listed.get(name)):
+            raise ValueError(f"the code here is not that of the list: {', '.join(other)}; bring both again")
+
+
+def is_done(job: Mapping[str, Any]) -> bool:
+    """Whether all files of a job are there; raises ValueError if they were made from something else."""
+    output, key = MADE_FROM[job["rule"]]
+    files = [file for each in job["output"].values() for file in ([each] if isinstance(each, str) else each)]
+    if not all(map(os.path.exists, files)):
+        return False
+    made_from = {name: value for name, value in job["params"].items() if name not in NOT_SAID}
+    file = job["output"][output]
+    folder = str(Path(file).parent)
+    claim = Claim(file, lambda: metadata_of(file).get(key), lambda: made_from, folder)
+    for line in contradictions([claim], known=lambda _: False):
+        raise ValueError(line)
+    return True
+
+
+def run(job: Mapping[str, Any], device: str) -> None:
+    """Runs the script of one job, as Snakemake does; raises SystemExit as the script does."""
+    for file in job["output"].values():
+        for path in [file] if isinstance(file, str) else file:
+            Path(path).parent.mkdir(parents=True, exist_ok=True)
+    given = {name: Named(job[name]) for name in ("input", "output", "params", "wildcards")}
+    snakemake = Named(given, resources=Named(device=device), log=job["log"], threads=job["params"]["threads"])
+    runpy.run_path(str(SCRIPTS / f"{job['rule']}.py"), {"snakemake": snakemake}, run_name="__main__")
+
+
+@contextmanager
+def _time_limit(minutes: float | None) -> Iterator[Any]:
+    """Sends this process SIGTERM after some time, upon which training ends with the state written."""
+    up = threading.Event()
+
+    def end() -> None:
+        up.set()
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    previous = signal.signal(signal.SIGTERM, lambda *_: _give_up() if up.is_set() else sys.exit(128 + signal.SIGTERM))
+    timer = threading.Timer(60 * minutes, end) if minutes else None
+    if timer:
+        timer.daemon = True
+        timer.start()
+    try:
+        yield up.is_set
+    finally:
+        if timer:
+            timer.cancel()
+        signal.signal(signal.SIGTERM, previous)
+
+
+def _give_up() -> None:
+    print("\ntime is up; run the same again to go on", file=sys.stderr)
+    raise SystemExit(NOT_DONE)
+
+
+def _called(job: Mapping[str, Any]) -> str:
+    of_job = job["wildcards"]
+    return f"{job['rule']} {of_job['id']} {of_job['model']} seed={of_job['seed']} epoch={of_job['epoch']}"
+
+
+if __name__ == "__main__":
+    main()
