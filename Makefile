@@ -2,6 +2,7 @@
 PYTHON ?= python3
 CORES ?= $(shell nproc 2>/dev/null || getconf _NPROCESSORS_ONLN)
 STUDY ?= config.yaml
+PYTHON_THERE ?= 3.11
 
 VENV ?= .venv
 BIN := $(abspath $(VENV))/bin
@@ -22,12 +23,13 @@ endif
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help study-there run audit doctor test coverage test-slow test-slurm check bench
+.PHONY: help study-there run audit carry doctor test coverage test-slow test-slurm check bench
 
 help:
 	@echo 'make run        the study of config.yaml; another one: make run STUDY=studies/smoke.yaml'
 	@echo 'make audit      what the choices of the released code do (studies/audit*.yaml)'
 	@echo 'make doctor     is all there, and what will the study cost? (STUDY=... as above)'
+	@echo 'make carry      carry.tar: the study for a machine with PyTorch and no internet'
 	@echo 'make test       the fast tests'
 	@echo 'make coverage   the same, and which lines of the package they run'
 	@echo 'make test-slow  the slow ones: minutes'
@@ -60,6 +62,17 @@ audit: $(INSTALLED)
 	snakemake results/audit/tables/audit.csv --report results/audit/report.html --configfile studies/audit.yaml
 	@echo; cat results/audit/tables/audit_summary.txt
 	@echo; echo 'table   results/audit/tables/audit.csv'
+
+# For a machine with PyTorch and little else: docs/cluster.md.
+carry: study-there $(INSTALLED)
+	@name=$$(python -m immature_ood.study $(study)) && results=results/$$name && \
+	$(SNAKEMAKE) jobs && \
+	pip download --quiet --disable-pip-version-check --constraint constraints.txt --dest wheels --only-binary :all: \
+		--platform manylinux2014_x86_64 --platform manylinux_2_28_x86_64 --python-version $(PYTHON_THERE) \
+		pydantic safetensors PyYAML rich && \
+	python -m immature_ood.run "$$results/jobs.json" --list | \
+	tar cf carry.tar --exclude __pycache__ --exclude '*.egg-info' src workflow/scripts wheels --files-from - && \
+	ls -sh carry.tar
 
 doctor: study-there $(INSTALLED)
 	python -m immature_ood.doctor $(study)

@@ -46,6 +46,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = _parser().parse_args(arguments)
     try:
         jobs = [*chosen(read_json(options.jobs)["jobs"], options)]
+        if options.list:
+            print(*files(jobs, options.jobs), sep="\n")
+            return
         check_sources(jobs)
         waiting = [job for job in jobs if not is_done(job)]
     except (StorageError, ValueError) as error:
@@ -74,7 +77,21 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--until", type=int, metavar="EPOCH", help="leave later epochs alone")
     parser.add_argument("--device", default="auto", help="auto (default), cuda or cpu")
     parser.add_argument("--minutes", type=float, help="end after so long, also in an epoch; run it again to go on")
+    parser.add_argument("--list", action="store_true", help="the files to carry along, and no more")
     return parser
+
+
+def files(jobs: Sequence[Mapping[str, Any]], listed: Path) -> list[str]:
+    """What of jobs is there: the list, images, plug-ins outside the package, and what was made already."""
+    of_jobs = (
+        path for job in jobs for each in (*job["input"].values(), *job["output"].values()) for path in _paths(each)
+    )
+    plugins = (job[key] for job in jobs for key in ("model_file", "kind_file"))
+    return [path for path in dict.fromkeys([str(listed), *plugins, *of_jobs]) if os.path.isfile(path)]
+
+
+def _paths(given: str | Sequence[str]) -> Sequence[str]:
+    return [given] if isinstance(given, str) else given
 
 
 def chosen(jobs: Iterable[Mapping[str, Any]], options: argparse.Namespace) -> Iterator[Mapping[str, Any]]:
@@ -107,8 +124,7 @@ def check_sources(jobs: Iterable[Mapping[str, Any]]) -> None:
 def is_done(job: Mapping[str, Any]) -> bool:
     """Whether all files of a job are there; raises ValueError if they were made from something else."""
     output, key = MADE_FROM[job["rule"]]
-    files = [file for each in job["output"].values() for file in ([each] if isinstance(each, str) else each)]
-    if not all(map(os.path.exists, files)):
+    if not all(os.path.exists(path) for each in job["output"].values() for path in _paths(each)):
         return False
     made_from = {name: value for name, value in job["params"].items() if name not in NOT_SAID}
     file = job["output"][output]
@@ -121,8 +137,8 @@ def is_done(job: Mapping[str, Any]) -> bool:
 
 def run(job: Mapping[str, Any], device: str) -> None:
     """Runs the script of one job, as Snakemake does; raises SystemExit as the script does."""
-    for file in job["output"].values():
-        for path in [file] if isinstance(file, str) else file:
+    for each in job["output"].values():
+        for path in _paths(each):
             Path(path).parent.mkdir(parents=True, exist_ok=True)
     given = {name: Named(job[name]) for name in ("input", "output", "params", "wildcards")}
     snakemake = Named(given, resources=Named(device=device), log=job["log"], threads=job["params"]["threads"])

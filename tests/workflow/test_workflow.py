@@ -128,8 +128,56 @@ def test_the_page_on_results_names_all_that_a_run_makes(project):
     patterns = promised()
     named = {path: {file for file in files if pattern.fullmatch(file)} for path, pattern in patterns.items()}
     assert not files - set().union(*named.values())
-    of_others = re.compile(r"report\.html|plots/models.*|tables/(audit|samples).*")  # of make run, or other studies
+    of_others = re.compile(r"report\.html|jobs\.json|plots/models.*|tables/(audit|samples).*")  # of other goals, studies
     assert [path for path, found in named.items() if not found and not of_others.fullmatch(path)] == []
+
+
+def test_without_snakemake_the_same_files_are_made_from_a_list_of_jobs(project, tmp_path):
+    elsewhere = copy_project(tmp_path / "elsewhere")
+    shutil.copytree(project / "results/smoke/data", elsewhere / "results/smoke/data")
+    snakemake(elsewhere, "jobs")
+
+    def run(*arguments):
+        """The exit status and what is said."""
+        command = [sys.executable, "-m", "immature_ood.run", "results/smoke/jobs.json", *arguments]
+        environment = os.environ | {"PYTHONPATH": str(elsewhere / "src")}
+        done = subprocess.run(command, cwd=elsewhere, env=environment, capture_output=True, text=True, timeout=600)
+        return done.returncode, done.stdout + done.stderr
+
+    code, said = run("--minutes", "1e-6")
+    assert code == 75
+    assert "12 jobs, of which 0 are done" in said
+    assert "run the same again" in said
+    code, said = run("--id", "glyph")
+    assert code == 1
+    assert said.strip() == "error: --id glyph is none of digits, glyphs; glyphs?"
+    code, said = run("--id", "digits", "--until", "1")
+    assert code == 0
+    assert "4 jobs, of which 0 are done" in said
+    code, said = run()
+    assert code == 0
+    assert "12 jobs, of which 4 are done" in said
+    for pattern in (
+        "checkpoints/*/*/*/*/weights.safetensors",
+        "checkpoints/*/*/*/*/held_out.npy",
+        "features/**/*.safe*",
+    ):
+        theirs = sorted((project / "results/smoke").glob(pattern))
+        assert theirs
+        for file in theirs:
+            assert (elsewhere / file.relative_to(project)).read_bytes() == file.read_bytes()
+    assert not {"train", "extract"} & {*jobs(elsewhere)}
+    listed = run("--list")[1].split()
+    assert {"results/smoke/jobs.json", "results/smoke/data/glyphs/test.npy"} <= {*listed}
+    assert all((elsewhere / file).is_file() for file in listed)
+    text = (elsewhere / "results/smoke/jobs.json").read_text()
+    (elsewhere / "results/smoke/jobs.json").write_text(text.replace('"learning_rate": 0.001', '"learning_rate": 0.002'))
+    code, said = run()
+    assert code == 1
+    assert "training.learning_rate is 0.001, but 0.002 in this study" in said
+    code_of_training = elsewhere / "src/immature_ood/training.py"
+    code_of_training.write_text(code_of_training.read_text().replace("MONITORED = 1000", "MONITORED = 900"))
+    assert run() == (1, "error: the code here is not that of the list: training; bring both again\n")
 
 
 def test_one_table_alone_runs_one_job(project):
