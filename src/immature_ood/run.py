@@ -57,6 +57,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     with _time_limit(options.minutes) as is_up:
         for number, job in enumerate(waiting, 1):
             began = time.monotonic()
+            if is_done(job):  # by another process meanwhile
+                continue
             print(f"[{number}/{len(waiting)}] {_called(job)}", end=" ", flush=True)
             if is_up():
                 _give_up()
