@@ -279,6 +279,20 @@ def build_gtsrb(folder, train, test):
     return "PPM"
 
 
+def build_tiny_imagenet(folder, train, test):
+    base = "tiny-imagenet-200"
+    members = {f"{base}/": b"", f"{base}/wnids.txt": b"n01443537\n", f"{base}/val/val_annotations.txt": b"val_0.JPEG\n"}
+    for number, crop in enumerate(crops("coffee.png", train, [(64, 64)], seed=13)):
+        name = f"n{number % 4:08}"
+        members[f"{base}/train/{name}/images/{name}_{number}.JPEG"] = encoded(crop, "JPEG")
+        members[f"{base}/train/{name}/{name}_boxes.txt"] = b"0 0 63 63\n"
+    for part, seed in (("val", 14), ("test", 15)):
+        for number, crop in enumerate(crops("coffee.png", test, [(64, 64)], seed=seed)):
+            members[f"{base}/{part}/images/{part}_{number}.JPEG"] = encoded(crop, "JPEG")
+    write_zip(folder / f"{base}.zip", members)
+    return "JPEG"
+
+
 def build_celeba(folder, train, test):
     parts = [0] * train + [1] * 5 + [2] * test
     pictures = crops("astronaut.png", len(parts), [(178, 218)], seed=6)

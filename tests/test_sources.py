@@ -173,6 +173,15 @@ def of_imagenet32_pixelrnn(archive_folder, root):
                 yield f"{archive.name}/{path.relative_to(root)}", Image.open(path)
 
 
+def of_tiny_imagenet(archive_folder, root):
+    """torchvision has none: its folder of pictures by class."""
+    base, archive = unpacked(archive_folder, root), "tiny-imagenet-200.zip"
+    for part in ("train", "val"):
+        images = torchvision.datasets.ImageFolder(str(base / "tiny-imagenet-200" / part))
+        for (file, _), (picture, _) in zip(images.samples, images, strict=True):
+            yield f"{archive}/{Path(file).relative_to(base)}", resized(picture, 32)
+
+
 of_mnist, of_fashion_mnist, of_kmnist = map(of_idx, ("MNIST", "FashionMNIST", "KMNIST"))
 
 
