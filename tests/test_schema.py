@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from jsonschema import Draft202012Validator
+from test_study import CONFIGS as STUDIES
 
 from immature_ood import registry
 from immature_ood.config_file import read_config
@@ -13,7 +14,6 @@ from immature_ood.schema import study_schema
 from immature_ood.study import Study, StudyError
 
 ROOT = Path(__file__).parents[1]
-STUDIES = [ROOT / "config.yaml", *sorted((ROOT / "studies").glob("*.yaml"))]
 BASE = {"name": "s", "datasets": {"digits": {}, "glyphs": {}}, "epochs": [0, 1]}
 SCHEMA = study_schema()
 

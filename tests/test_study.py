@@ -10,7 +10,8 @@ from immature_ood import registry
 from immature_ood.study import Study, StudyError, retired
 
 ROOT = Path(__file__).parents[1]
-CONFIGS = [ROOT / "config.yaml", *sorted((ROOT / "studies").glob("*.yaml"))]
+OVERLAYS = sorted((ROOT / "studies").glob("*-arrays.yaml"))  # each goes with the study without the end of its name
+CONFIGS = [ROOT / "config.yaml", *sorted({*(ROOT / "studies").glob("*.yaml")} - {*OVERLAYS})]
 GOOD = yaml.safe_load((ROOT / "config.yaml").read_text())
 
 
@@ -38,6 +39,23 @@ def faults(config):
 def test_the_committed_studies_are_valid(file):
     config = yaml.safe_load(file.read_text())
     assert Study.parse(config).name == config["name"]
+
+
+@pytest.mark.parametrize("file", OVERLAYS, ids=lambda file: file.stem)
+def test_an_overlay_reads_the_same_sets_from_arrays(file):
+    base = yaml.safe_load((file.parent / f"{file.stem.removesuffix('-arrays')}.yaml").read_text())
+    overlay = yaml.safe_load(file.read_text())
+    assert [*overlay] == ["datasets"]
+    merged = copy.deepcopy(base)
+    for name, section in overlay["datasets"].items():
+        merged["datasets"][name] |= section
+    official, of_arrays = Study.parse(base), Study.parse(merged)
+    assert {dataset.source for dataset in of_arrays.datasets.values()} == {"array"}
+    for name, dataset in official.datasets.items():
+        assert of_arrays.stands_for(name) == dataset.source == name
+        assert of_arrays.datasets[name].model_dump(include={"train", "fit", "test"}) == dataset.model_dump(
+            include={"train", "fit", "test"}
+        )
 
 
 @pytest.mark.parametrize(
