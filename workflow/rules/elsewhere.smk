@@ -12,6 +12,7 @@ rule list_jobs:
     localrule: True
     params:
         jobs=lambda wildcards: [*listed_jobs()],
+        source=sources("list_jobs.py"),
     script:
         "../scripts/list_jobs.py"
 
