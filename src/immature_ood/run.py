@@ -22,7 +22,7 @@ from typing import Any
 from immature_ood import registry
 from immature_ood.provenance import source_hashes
 from immature_ood.storage import StorageError, read_json
-from immature_ood.validity import Claim, contradictions, metadata_of
+from immature_ood.validity import Claim, contradictions, forget, metadata_of
 
 __all__ = ["main"]
 
@@ -138,10 +138,15 @@ def is_done(job: Mapping[str, Any]) -> bool:
 
 
 def run(job: Mapping[str, Any], device: str) -> None:
-    """Runs the script of one job, as Snakemake does; raises SystemExit as the script does."""
-    for each in job["output"].values():
-        for path in _paths(each):
-            Path(path).parent.mkdir(parents=True, exist_ok=True)
+    """Runs the script of one job, as Snakemake does; raises SystemExit as the script does.
+
+    What Snakemake knows here of an earlier run of the job is removed: the new files would look old, or of other params.
+    """
+    for path in job["benchmark"]:
+        Path(path).unlink(missing_ok=True)
+    for path in (path for each in job["output"].values() for path in _paths(each)):
+        forget(path)
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
     given = {name: Named(job[name]) for name in ("input", "output", "params", "wildcards")}
     snakemake = Named(given, resources=Named(device=device), log=job["log"], threads=job["params"]["threads"])
     runpy.run_path(str(SCRIPTS / f"{job['rule']}.py"), {"snakemake": snakemake}, run_name="__main__")

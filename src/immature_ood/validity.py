@@ -20,6 +20,7 @@ __all__ = [
     "contradictions",
     "date_back",
     "date_back_if_other",
+    "forget",
     "metadata_of",
     "remember",
     "remembered",
@@ -89,11 +90,15 @@ def adopt(folder: str) -> None:
     dated back, so that it is made anew; data, checkpoints and features stay, and are asked each time.
     """
     for path in (Path(root, name) for root, _, names in os.walk(folder) for name in names):
-        with suppress(FileNotFoundError):
-            _record(str(path)).unlink()
+        forget(str(path))
         if path.relative_to(folder).parts[0] in CHEAP:
             date_back(path)
     remember(folder)
+
+
+def forget(path: str) -> None:
+    """Takes from Snakemake's memory what it knows of a file, which is then asked what it was made from."""
+    _record(path).unlink(missing_ok=True)
 
 
 def date_back(path: str | Path) -> None:

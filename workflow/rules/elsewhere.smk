@@ -38,6 +38,9 @@ def listed_jobs():
                     for name, value in settings(rule, **run).items()
                 },
                 "log": files_of(workflow.get_rule(rule).log, wildcards),
+                "benchmark": [
+                    apply_wildcards(workflow.get_rule(rule).benchmark, wildcards)
+                ],
             }
 
 
