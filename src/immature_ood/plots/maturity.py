@@ -1,5 +1,6 @@
 """AUROC against how far training is from the minimum of the held-out bits/dim."""
 
+import textwrap
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -19,6 +20,7 @@ from immature_ood.plots.words import readable
 __all__ = ["auroc_by_excess", "models_by_excess"]
 
 MOST_COLUMNS = 4  # of panels
+TITLE_WIDTH = 28  # characters above one of so many
 TICKS = (0, 0.02, 0.1, 0.5, 1, 2, 5, 10)
 BANDS = {"mature": (-1.0, MATURE, "0.88"), "near-mature": (MATURE, IMMATURE, "0.95")}  # between these, of this grey
 PAST: dict[str, Any] = {"linestyle": (0, (1, 1.5)), "linewidth": 0.9}
@@ -88,7 +90,7 @@ def _figure(
     for (detector, b), panel in zip(shown, axes.flat, strict=False):
         _empty_panel(panel)
         draw(panel, rows[(rows["batch_size"] == b) & (rows["detector"] == detector)])
-        panel.set_title(f"{readable(detector)}, b = {b}")
+        panel.set_title(textwrap.fill(f"{readable(detector)}, b = {b}", TITLE_WIDTH))
     for place in range(len(shown), axes.size):
         leave_empty(axes, place)
     _excess_axis(axes[0, 0], rows["excess_bits_per_dim"].max())
