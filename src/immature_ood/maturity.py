@@ -113,8 +113,8 @@ def with_maturity(log: pd.DataFrame, held_out: Mapping[int, HeldOut], confidence
     noise = {epoch: _noise(held_out, epoch, lowest, confidence, len(chosen) - 1) for epoch in chosen}
     apart = {epoch: not held_out[epoch].above(held_out[lowest]) <= noise[epoch] for epoch in chosen}
     told = {epoch: excess[lowest] > MATURE or apart[epoch] for epoch in chosen}
-    state = _state_of_falling if _still_falling(bits) else _state
-    states = {epoch: state(epoch, excess[epoch], told[epoch], epoch > bits.idxmin()) for epoch in chosen}
+    past, falling = bits.idxmin(), _still_falling(bits)
+    states = {epoch: _state(epoch, excess[epoch], told[epoch], epoch > past, falling) for epoch in chosen}
     columns = excess.tolist(), log["epoch"].map(noise), log["epoch"].map(states).fillna("")
     return log.assign(**dict(zip(TRAINING_COLUMNS, columns, strict=True)))
 
@@ -129,20 +129,17 @@ def _noise(held_out: Mapping[int, HeldOut], epoch: int, lowest: int, confidence:
     return 0.0 if epoch == lowest else held_out[epoch].reach(held_out[lowest], confidence, comparisons)
 
 
-def _state(epoch: int, excess: float, told: bool, past: bool) -> str:
+def _state(epoch: int, excess: float, told: bool, past: bool, falling: bool) -> str:
     if epoch == 0:
         return "untrained"
-    if excess <= MATURE or not told:
+    mature = excess <= MATURE or not told
+    if falling:  # only what is far from the lowest can be told
+        return STILL_FALLING if mature or excess <= IMMATURE else "immature"
+    if mature:
         return "mature"
     if past:
         return "overfitting"
     return "immature" if excess > IMMATURE else "near-mature"
-
-
-def _state_of_falling(epoch: int, excess: float, told: bool, past: bool) -> str:
-    """Past the lowest epoch there is nothing yet; only what is far from it can be told."""
-    state = _state(epoch, excess, told, past=False)
-    return STILL_FALLING if state in {"near-mature", "mature"} else state
 
 
 def _fell(bits: pd.Series) -> float:

@@ -3,7 +3,7 @@
 For a machine with a GPU that has PyTorch and little else. `snakemake jobs` lists the jobs of a study (jobs.json) and
 makes its images; here they are run by the workflow's own scripts, one after another in one process, so that the files
 are the ones that Snakemake would have made, and takes as made when they are brought back. What is there and follows
-from the study is not made again. See docs/elsewhere.md.
+from the study is not made again. See docs/cluster.md.
 """
 
 import argparse
@@ -13,9 +13,8 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -27,10 +26,8 @@ from immature_ood.validity import Claim, contradictions, forget, metadata_of
 __all__ = ["main"]
 
 SCRIPTS = Path(__file__).resolve().parents[2] / "workflow/scripts"
-MADE_FROM = {
-    "train": ("weights", "run"),
-    "extract": ("fit", "made_from"),
-}  # the output that says it, and under what key
+# By rule the output that says what it was made from, and under what key.
+MADE_FROM = {"train": ("weights", "run"), "extract": ("fit", "made_from")}
 NOT_SAID = {"scratch"}  # params that nothing follows from
 NOT_DONE = 75  # the exit status of what can be gone on with: EX_TEMPFAIL of sysexits.h
 
@@ -50,9 +47,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
             print(*files(jobs, options.jobs), sep="\n")
             return
         check_sources(jobs)
-        waiting = [job for job in jobs if not is_done(job)]
+        run_all(jobs, options)
     except (StorageError, ValueError) as error:
         raise SystemExit(f"error: {error}") from None
+
+
+def run_all(jobs: Sequence[Mapping[str, Any]], options: argparse.Namespace) -> None:
+    """Runs what is not done; raises SystemExit with NOT_DONE where time is up, and ValueError as is_done does."""
+    waiting = [job for job in jobs if not is_done(job)]
     print(f"{len(jobs)} jobs, of which {len(jobs) - len(waiting)} are done", flush=True)
     with _time_limit(options.minutes) as is_up:
         for number, job in enumerate(waiting, 1):
@@ -88,7 +90,7 @@ def files(jobs: Sequence[Mapping[str, Any]], listed: Path) -> list[str]:
     of_jobs = (
         path for job in jobs for each in (*job["input"].values(), *job["output"].values()) for path in _paths(each)
     )
-    plugins = (job[key] for job in jobs for key in ("model_file", "kind_file"))
+    plugins = (job[key] for job in jobs for key in ("architecture", "kind"))
     return [path for path in dict.fromkeys([str(listed), *plugins, *of_jobs]) if os.path.isfile(path)]
 
 
@@ -100,13 +102,10 @@ def chosen(jobs: Iterable[Mapping[str, Any]], options: argparse.Namespace) -> It
     """The jobs that are asked for, a chain after the other; ValueError names what there is none of, and the nearest."""
     listed = [*jobs]
     for key in ("id", "model", "seed"):
-        known = {*dict.fromkeys(job["wildcards"][key] for job in listed)}
+        known = sorted({job["wildcards"][key] for job in listed})
         for name in getattr(options, key) or ():
             if name not in known:
-                near = get_close_matches(name, known, 1)
-                raise ValueError(
-                    f"--{key} {name} is none of {', '.join(sorted(known))}{f'; {near[0]}?' if near else ''}"
-                )
+                raise ValueError(f"--{key} {name}: there is none in the list{registry.did_you_mean(name, known)}")
     for job in listed:
         of_job = job["wildcards"]
         asked = all(of_job[key] in (getattr(options, key) or [of_job[key]]) for key in ("id", "model", "seed"))
@@ -116,7 +115,7 @@ def chosen(jobs: Iterable[Mapping[str, Any]], options: argparse.Namespace) -> It
 
 def check_sources(jobs: Iterable[Mapping[str, Any]]) -> None:
     """Raises ValueError if the code here is not that which the jobs were listed by."""
-    plugins = {(job["rule"], job["model_file"], job["kind_file"]): job["params"]["source"] for job in jobs}
+    plugins = {(job["rule"], job["architecture"], job["kind"]): job["params"]["source"] for job in jobs}
     for (rule, model, kind), listed in plugins.items():
         here = source_hashes(SCRIPTS / f"{rule}.py", registry.file_of("models", model), registry.file_of("kinds", kind))
         if other := sorted(name for name in {*here, *listed} if here.get(name) != listed.get(name)):
@@ -153,7 +152,7 @@ def run(job: Mapping[str, Any], device: str) -> None:
 
 
 @contextmanager
-def _time_limit(minutes: float | None) -> Iterator[Any]:
+def _time_limit(minutes: float | None) -> Iterator[Callable[[], bool]]:
     """Sends this process SIGTERM after some time, upon which training ends with the state written."""
     up = threading.Event()
 
@@ -162,7 +161,7 @@ def _time_limit(minutes: float | None) -> Iterator[Any]:
         os.kill(os.getpid(), signal.SIGTERM)
 
     previous = signal.signal(signal.SIGTERM, lambda *_: _give_up() if up.is_set() else sys.exit(128 + signal.SIGTERM))
-    timer = threading.Timer(60 * minutes, end) if minutes else None
+    timer = threading.Timer(60 * minutes, end) if minutes is not None else None
     if timer:
         timer.daemon = True
         timer.start()

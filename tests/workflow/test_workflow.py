@@ -150,7 +150,7 @@ def test_without_snakemake_the_same_files_are_made_from_a_list_of_jobs(project, 
     assert "run the same again" in said
     code, said = run("--id", "glyph")
     assert code == 1
-    assert said.strip() == "error: --id glyph is none of digits, glyphs; glyphs?"
+    assert said.strip() == "error: --id glyph: there is none in the list; did you mean 'glyphs'?"
     code, said = run("--id", "digits", "--until", "1")
     assert code == 0
     assert "4 jobs, of which 0 are done" in said
@@ -160,7 +160,7 @@ def test_without_snakemake_the_same_files_are_made_from_a_list_of_jobs(project, 
     for pattern in (
         "checkpoints/*/*/*/*/weights.safetensors",
         "checkpoints/*/*/*/*/held_out.npy",
-        "features/**/*.safe*",
+        "features/**/*.safetensors",
     ):
         theirs = sorted((project / "results/smoke").glob(pattern))
         assert theirs

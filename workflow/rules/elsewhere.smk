@@ -24,8 +24,8 @@ def listed_jobs():
             wildcards = {key: str(value) for key, value in run.items()}
             yield {
                 "rule": rule,
-                "model_file": study.models[run["model"]].architecture,
-                "kind_file": study.data.kind,
+                "architecture": study.models[run["model"]].architecture,
+                "kind": study.data.kind,
                 "wildcards": wildcards,
                 "input": files_of(workflow.get_rule(rule).input, wildcards),
                 "output": files_of(workflow.get_rule(rule).output, wildcards),
