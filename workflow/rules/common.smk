@@ -17,6 +17,7 @@ os.environ.update(
 )
 
 from snakemake.exceptions import WorkflowError
+from snakemake.io import apply_wildcards
 from snakemake.iocontainers import Wildcards
 from snakemake.logging import logger
 
@@ -352,6 +353,47 @@ def settings_of_images(dataset):
     if dataset in SAMPLED:
         return settings("make_samples", samples=dataset)
     return settings("make_images", ["data_dir"], dataset=dataset)
+
+
+def listed_jobs():
+    """Each job as immature_ood.run takes it; those of one chain follow one another, and features their checkpoint."""
+    for run in every_run():
+        for stage in ("train", "extract"):
+            wildcards = {key: str(value) for key, value in run.items()}
+            yield {
+                "rule": stage,
+                "architecture": study.models[run["model"]].architecture,
+                "kind": study.data.kind,
+                "wildcards": wildcards,
+                "input": files_of(workflow.get_rule(stage).input, wildcards),
+                "output": files_of(workflow.get_rule(stage).output, wildcards),
+                "params": {
+                    name: (
+                        apply_wildcards(value, wildcards)
+                        if isinstance(value, str)
+                        else value
+                    )
+                    for name, value in settings(stage, **run).items()
+                },
+                "log": files_of(workflow.get_rule(stage).log, wildcards),
+                "benchmark": [
+                    apply_wildcards(workflow.get_rule(stage).benchmark, wildcards)
+                ],
+            }
+
+
+def files_of(declared, wildcards):
+    """What is declared, for some wildcards: by name, or, where nothing has a name, as a list."""
+
+    def found(item):
+        if isinstance(item, list):
+            return [found(each) for each in item]
+        if callable(item):
+            return item(Wildcards(fromdict=wildcards))
+        return apply_wildcards(item, wildcards)
+
+    named = {name: found(item) for name, item in declared.items()}
+    return named or [found(item) for item in declared]
 
 
 def claims():

@@ -1,4 +1,6 @@
 # The jobs of training and of features as a list, for a machine without Snakemake: see src/immature_ood/run.py.
+
+
 rule list_jobs:
     input:
         expand(f"{DATA}/manifest.json", dataset=study.datasets),
@@ -8,7 +10,7 @@ rule list_jobs:
         f"{LOGS}/list_jobs.log",
     localrule: True
     conda:
-        "../../envs/environment.yaml"
+        "../../envs/torch.yaml"
     params:
         jobs=lambda wildcards: [*listed_jobs()],
         source=sources("list_jobs.py"),
