@@ -95,15 +95,17 @@ def images_of(config: Config, number: int) -> Tensor:
     return torch.rand(number, *config.shape, generator=torch.Generator().manual_seed(1)) - 0.5
 
 
-def interleaved(methods: dict[str, Callable[[], object]], rounds: int) -> dict[str, np.ndarray]:
-    """Process CPU seconds of every method in every round, after one round to warm up."""
+def interleaved(
+    methods: dict[str, Callable[[], object]], rounds: int, clock: Callable[[], float] = time.process_time
+) -> dict[str, np.ndarray]:
+    """Seconds of every method in every round, after one round to warm up; by default of process CPU time."""
     seconds: dict[str, list[float]] = {name: [] for name in methods}
     for round_number in range(rounds + 1):
         for name, method in methods.items():
-            began = time.process_time()
+            began = clock()
             method()
             if round_number:
-                seconds[name].append(time.process_time() - began)
+                seconds[name].append(clock() - began)
     return {name: np.array(times) for name, times in seconds.items()}
 
 

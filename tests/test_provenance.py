@@ -213,3 +213,16 @@ def test_a_description_gathers_study_sources_images_and_checkpoints(tmp_path):
     assert len(described["study_sha256"]) == 64
     assert described["numpy"]
     assert describe({"name": "t"}, {}, [], [])["study_sha256"] != described["study_sha256"]
+
+
+def test_the_hash_of_a_module_is_that_of_every_python(tmp_path):
+    """Results are brought from a machine to another, whose Python may be older; seen to be so on 3.11 and 3.12."""
+    file = tmp_path / "module.py"
+    file.write_text(
+        "class A(dict[str, int]):\n"
+        "    def f(self, x: int | None = None, *, y: float = 1e-3) -> str:\n"
+        "        return f\"it's {x!r:>{self['width']}}\" 'and \"so\" on' f'{y:.3f}{x}' ''\n"
+        "async def g(*a, **b): return [i async for i in a if not (i, b'\\0', ..., None) == -1]\n",
+        encoding="utf-8",
+    )
+    assert provenance.source_hashes(file) == {"module.py": "fc1e3a11a32d"}

@@ -94,7 +94,37 @@ def _syntax_hash(path: Path) -> str:
     for node in ast.walk(tree):
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
             node.body = [child for child in node.body if not _is_docstring(child)] or [ast.Pass()]
-    return hashlib.sha256(ast.unparse(tree).encode()).hexdigest()[:12]
+    return hashlib.sha256(_written(tree).encode()).hexdigest()[:12]
+
+
+def _written(node: object) -> str:
+    """A syntax tree as text, the same from every Python: ast.unparse and ast.dump write some of it otherwise in 3.12.
+
+    A field that is empty is left out, since later versions have more of them, and in a formatted string constants that
+    stand side by side are one.
+    """
+    if isinstance(node, list):
+        return f"[{' '.join(map(_written, node))}]"
+    if isinstance(node, ast.Constant):
+        return repr(node.value)
+    if not isinstance(node, ast.AST):
+        return repr(node)
+    fields = dict(ast.iter_fields(node))
+    if isinstance(node, ast.JoinedStr):
+        fields["values"] = _with_joined_constants(node.values)
+    written = (f"{name}={_written(value)}" for name, value in fields.items() if value not in (None, []))
+    return f"{type(node).__name__}({' '.join(written)})"
+
+
+def _with_joined_constants(parts: Iterable[ast.expr]) -> list[ast.expr]:
+    joined: list[ast.expr] = []
+    for part in parts:
+        last = joined[-1] if joined else None
+        if isinstance(part, ast.Constant) and isinstance(last, ast.Constant):
+            joined[-1] = ast.Constant(str(last.value) + str(part.value))
+        elif not (isinstance(part, ast.Constant) and part.value == ""):
+            joined.append(part)
+    return joined
 
 
 def _is_docstring(node: ast.stmt) -> bool:
