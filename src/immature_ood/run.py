@@ -7,6 +7,7 @@ from the study is not made again. See docs/cluster.md.
 """
 
 import argparse
+import gc
 import os
 import runpy
 import signal
@@ -17,6 +18,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+import torch
 
 from immature_ood import registry
 from immature_ood.provenance import source_hashes
@@ -149,6 +152,14 @@ def run(job: Mapping[str, Any], device: str) -> None:
     given = {name: Named(job[name]) for name in ("input", "output", "params", "wildcards")}
     snakemake = Named(given, resources=Named(device=device), log=job["log"], threads=job["params"]["threads"])
     runpy.run_path(str(SCRIPTS / f"{job['rule']}.py"), {"snakemake": snakemake}, run_name="__main__")
+    _release_memory()
+
+
+def _release_memory() -> None:
+    """What a job had of a GPU's memory is there for other processes while the next one runs."""
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
 
 
 @contextmanager
