@@ -168,6 +168,17 @@ def test_the_regret_is_what_the_best_posterior_gains(seed):
         assert found == pytest.approx(gained, rel=0.02, abs=0.03)
 
 
+def test_the_regret_is_infinite_where_the_encoder_leaves_no_bound(monkeypatch):
+    """Its deviation overflows: seen of one of 300 digits, under a model of photographs after its 128th epoch."""
+    model, x, noise = vae(importance_samples=2), images(2), drawn(2, 7, 1)
+    expected, chosen = model.regret(x, noise).value, model.posterior
+    overflow = torch.tensor([[0.0, 0.0], [0.0, 800.0]])
+    monkeypatch.setattr(model, "posterior", lambda pixels: chosen(pixels) + overflow)
+    found = model.regret(x, noise).value
+    torch.testing.assert_close(found[0], expected[0])
+    assert found[1] == torch.inf
+
+
 def test_the_regret_is_alike_with_and_without_a_graph_and_changes_no_weights():
     model, x, noise = vae(importance_samples=2), images(3), drawn(3, 7, 1)
     before = {name: weight.clone() for name, weight in model.state_dict().items()}

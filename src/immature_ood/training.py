@@ -6,7 +6,6 @@ and step alone, and training goes on from any step as if it had never stopped.
 
 import errno
 import json
-import logging
 import signal
 import threading
 import time
@@ -20,7 +19,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from immature_ood.checkpoint_id import CheckpointId
 from immature_ood.checkpoints import STATE, WEIGHTS, Run, load_tensors, save_tensors
@@ -46,7 +45,6 @@ __all__ = [
     "train_epoch",
 ]
 
-LOG = logging.getLogger(__name__)
 CPU = torch.device("cpu")
 EVALUATION_CHUNK = 250  # images a forward pass outside training
 MONITORED = 1000  # held-out images, the first of the fit set, on which each epoch's bits/dim are measured
@@ -72,7 +70,6 @@ class TrainingState:
     previous: the epoch that was restored from its checkpoint, None for a chain's first job.
     losses, seconds: of the steps of the epoch under way, bits/dim and wall time; none between two epochs.
     held_out: bits/dim of each of the held-out images after the last epoch, (N,) float64; not stored between jobs.
-    value: what computes the value that training raises, made at the first step; not stored either.
     """
 
     run: Run
@@ -86,7 +83,6 @@ class TrainingState:
     losses: list[float] = field(default_factory=list)
     seconds: float = 0.0
     held_out: Tensor | None = None
-    value: Callable[..., Tensor] | None = None
 
     @property
     def checkpoint(self) -> CheckpointId:
@@ -197,7 +193,7 @@ def train_epoch(state: TrainingState, pixels: Tensor, received: Sequence[int] = 
     size = run.training.batch_size
     batches = _batches(run, state.epoch, len(pixels))
     steps = len(pixels) // size / run.training.epochs_per_pass
-    state.value = state.value or _value(state)
+    value = _value(state)
     with _precision(state):
         for index, batch in enumerate(batches):
             if index < len(state.losses):
@@ -209,7 +205,7 @@ def train_epoch(state: TrainingState, pixels: Tensor, received: Sequence[int] = 
                 )
             x = _prepared(state, pixels[batch.to(pixels.device)], state.epoch + 1, index)
             noise = _training_noise(state, len(x), state.epoch + 1, index)
-            state.losses.append(_step(state, x, noise=noise, value=state.value, steps_per_epoch=steps))
+            state.losses.append(_step(state, x, noise=noise, value=value, steps_per_epoch=steps))
             state.seconds = time.perf_counter() - began
     losses, seconds, state.losses, state.seconds = state.losses, state.seconds, [], 0.0
     state.epoch += 1
@@ -361,46 +357,17 @@ def _precision(state: TrainingState) -> AbstractContextManager[None]:
     return nullcontext()
 
 
-class _Value(nn.Module):
-    """The value of what training raises, of x and its own noise if it needs any."""
+def _value(state: TrainingState) -> Callable[[Tensor, Tensor | None], Tensor]:
+    """The value of what training raises, of x and its own noise, compiled if the study says so."""
+    model, objective = state.model, state.objective
 
-    def __init__(self, model: DensityModel, objective: Objective) -> None:
-        super().__init__()
-        self.model, self.objective = model, objective
+    def value(x: Tensor, noise: Tensor | None) -> Tensor:
+        return objective(model, x, noise).value
 
-    def forward(self, x: Tensor, *noise: Tensor) -> Tensor:
-        return self.objective(self.model, x, *noise).value
-
-
-class _Replayed:
-    """On a GPU, where a small batch waits for launches: forward and backward are captured once and replayed.
-
-    All batches must be of the shape of the first. What cannot be captured is computed as on a CPU, with a warning.
-    """
-
-    def __init__(self, value: _Value) -> None:
-        self.value, self.captured = value, False
-
-    def __call__(self, x: Tensor, *noise: Tensor) -> Tensor:
-        if not self.captured:
-            self.captured = True
-            try:
-                torch.cuda.make_graphed_callables(self.value, (x.clone(), *noise), allow_unused_input=True)
-            except RuntimeError as error:
-                reason = str(error).partition("\n")[0]
-                LOG.warning("%s trains without CUDA graphs: %s", type(self.value.model).__name__, reason)
-        value: Tensor = self.value(x, *noise)
+    if not state.run.training.compile:
         return value
-
-
-def _value(state: TrainingState) -> Callable[..., Tensor]:
-    """The value of what training raises, of x and its own noise, in the way that is fast on the device."""
-    value = _Value(state.model, state.objective)
-    if state.run.training.compile:
-        # "reduce-overhead" is CUDA graphs on a GPU.
-        compiled: Callable[..., Tensor] = torch.compile(value, mode="reduce-overhead", dynamic=False)
-        return compiled
-    return _Replayed(value) if state.device.type == "cuda" else value
+    # "reduce-overhead" is CUDA graphs on a GPU, where a small batch waits for launches.
+    return torch.compile(value, mode="reduce-overhead", dynamic=False)
 
 
 def _step(
@@ -408,7 +375,7 @@ def _step(
     x: Tensor,
     *,
     noise: Tensor | None,
-    value: Callable[..., Tensor],
+    value: Callable[[Tensor, Tensor | None], Tensor],
     steps_per_epoch: float,
 ) -> float:
     """One optimiser step on x (N, C, H, W) and the objective's own noise; returns its loss, bits/dim.
@@ -418,7 +385,7 @@ def _step(
     options = state.run.training
     state.optimizer.param_groups[0]["lr"] = options.learning_rate * _warmth(options, state.step, steps_per_epoch)
     state.optimizer.zero_grad()
-    loss = bits_per_dim(value(x) if noise is None else value(x, noise), state.model.dimensions).mean()
+    loss = bits_per_dim(value(x, noise), state.model.dimensions).mean()
     loss.backward()
     norm = torch.nn.utils.clip_grad_norm_(state.model.parameters(), options.gradient_clip or float("inf"))
     if not (torch.isfinite(loss) and torch.isfinite(norm)):

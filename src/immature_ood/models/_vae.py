@@ -86,13 +86,16 @@ class Vae(DensityModel):
         Both bounds are means over the same samples, which the steps have not seen: where nothing is to be gained, it
         may be a little below zero. Xiao et al. change the encoder's weights by 100 steps for each image instead, and
         compare estimates by many importance samples. What the steps find may be a local maximum. It counts as fixed in
-        gradients by weights, which are so those of the regret where it is a maximum (the envelope theorem).
+        gradients by weights, which are so those of the regret where it is a maximum (the envelope theorem). Where the
+        encoder's choice has no bound that the numbers can hold, the regret is infinite.
         """
         pixels, steps = pixels_of(x), self.config.regret_steps
         posterior = self.posterior(pixels)
         best = self._best(pixels, posterior, noise[:, :steps])
         before, after = (self.mean_elbo(pixels, each, noise[:, steps:]) for each in (posterior, best))
-        return Evaluated(after - before, {"likelihood_regret": after - before})
+        gained = torch.where(torch.isfinite(after), after - before, 0.0)
+        regret = torch.where(torch.isfinite(before), gained, torch.inf)
+        return Evaluated(regret, {"likelihood_regret": regret})
 
     def posterior(self, pixels: Tensor) -> Tensor:
         """m and log d of q(z | x): pixels (N, C, H, W) of 0 … 255 → (N, 2L)."""
@@ -171,7 +174,7 @@ def ascent(
     """Adam upwards from a start, by one gradient(place, noise) a step; the rate falls linearly to zero."""
     place, first, second = start, torch.zeros_like(start), torch.zeros_like(start)
     for step, noise in enumerate(noises, 1):
-        g = gradient(place, noise)
+        g = torch.nan_to_num(gradient(place, noise), nan=0.0, posinf=0.0, neginf=0.0)  # where it overflows, no step
         first = ADAM[0] * first + (1 - ADAM[0]) * g
         second = ADAM[1] * second + (1 - ADAM[1]) * g**2
         direction = first / (1 - ADAM[0] ** step) / (torch.sqrt(second / (1 - ADAM[1] ** step)) + ADAM_EPSILON)
