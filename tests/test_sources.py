@@ -204,6 +204,8 @@ def test_every_image_is_the_one_that_torchvision_reads(source, published, data_d
     oracle = globals().get(f"of_{source}")
     if not oracle:
         pytest.skip(f"no other reader of {source} is here: write of_{source}")
+    if any(published.folder.glob(f"{source}/*.tar")) and not hasattr(tarfile, "data_filter"):
+        pytest.skip("before 3.11.4 Python unpacks no tar safely, and refuses to")
     expected = dict(oracle(published.folder / source, tmp_path))
     splits = load(source, published, data_dir)
     found = {
