@@ -19,8 +19,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from immature_ood import registry
 from immature_ood.provenance import source_hashes
 from immature_ood.storage import StorageError, read_json
@@ -157,8 +155,10 @@ def run(job: Mapping[str, Any], device: str) -> None:
 
 def _release_memory() -> None:
     """What a job had of a GPU's memory is there for other processes while the next one runs."""
-    gc.collect()
+    import torch  # --list needs none
+
     if torch.cuda.is_available():
+        gc.collect()
         torch.cuda.empty_cache()
 
 
