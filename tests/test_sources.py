@@ -6,6 +6,7 @@ import io
 import json
 import pickle
 import struct
+import subprocess
 import tarfile
 import zipfile
 from dataclasses import replace
@@ -28,6 +29,7 @@ from immature_ood.kinds.images.pictures import from_array
 from immature_ood.storage import StorageError
 from immature_ood.study import StudyError
 
+ROOT = Path(__file__).parents[1]
 torchvision = import_torchvision()
 ALL = {"train": 60, "fit": 20, "test": 30}  # all the small archives have, fit and test images from 50
 
@@ -639,3 +641,15 @@ def test_a_copy_of_a_source_can_be_pointed_to_other_archives(source, published, 
     pages = {part: download.page for part, download in module.FILES.items()}
     local = archives.local(source, published.url, published.checksums)
     assert names["FILES"] == {part: replace(each, size=0, page=pages[part]) for part, each in local.items()}
+
+
+def test_no_data_is_tracked():
+    """Data sets have terms of their own: neither what lies in data/ nor any array or archive is in the repository."""
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True)
+    if listed.returncode:
+        pytest.skip("this is not a checkout of Git")
+    tracked = listed.stdout.split("\0")
+    assert "tests/test_sources.py" in tracked
+    assert not [path for path in tracked if path.startswith("data/") or path.endswith((".npz", ".npy", ".gz", ".tar"))]
+    ignored = subprocess.run(["git", "check-ignore", "--quiet", "data/cifar10.npz"], cwd=ROOT)
+    assert ignored.returncode == 0

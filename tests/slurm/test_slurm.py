@@ -63,7 +63,7 @@ def start(project, cluster, *arguments):
         return subprocess.Popen(command, cwd=project, env=cluster, stdout=file, stderr=subprocess.STDOUT)
 
 
-def finish(project, process, timeout=400):
+def finish(project, process, timeout=900):
     """What Snakemake said, once it ended well."""
     try:
         status = process.wait(timeout)
@@ -91,7 +91,7 @@ def described(cluster, job):
     return dict(pair.partition("=")[::2] for pair in shown.stdout.split() if "=" in pair)
 
 
-def wait_for(condition, seconds=60):
+def wait_for(condition, seconds=120):
     end = time.monotonic() + seconds
     while not (found := condition()):
         assert time.monotonic() < end, "waited in vain"
@@ -116,7 +116,7 @@ def undisturbed(tmp_path_factory):
 def first_training(project, cluster, process):
     """The id of the job that trains from epoch 0 on, once it has trained some epochs."""
     log = project / "results/long/logs/train/digits/glow/seed=0/epoch=400.log"
-    wait_for(lambda: process.poll() is not None or (log.exists() and len(log.read_text().splitlines()) > 20), 180)
+    wait_for(lambda: process.poll() is not None or (log.exists() and len(log.read_text().splitlines()) > 20), 400)
     return submitted((project / "said").read_text(), "train")[-1]
 
 
