@@ -219,12 +219,12 @@ def _one_for_all(chosen: Sequence[Choice]) -> dict[str, int]:
 
 TITLE = (
     "Which epoch? Rules that see ID data alone. Regret: AUROC at the pair's best epoch − at the rule's. Difference:\n"
-    "AUROC at the rule's − at the one epoch for all that does best on other ID sets. Intervals are for these data sets:"
+    "AUROC at the rule's − at the one epoch for all that does best on other ID sets. Intervals for these data sets:"
 )
 NOTES = (
     "regret: the best epoch is chosen on one half of the test images, both AUROCs are read on the other.",
-    "saved: the share of the training to the last kept epoch that is saved by stopping there; in brackets, what is left\n"
-    "of it once the rule has seen as much as it must.",
+    "saved: the share of the training to the last kept epoch that is saved by stopping there; in brackets, what is\n"
+    "left of it once the rule has seen as much as it must.",
 )
 
 
