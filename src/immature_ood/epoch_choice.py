@@ -259,7 +259,7 @@ def _verdict(table: pd.DataFrame, controls: Sequence[str]) -> Iterator[str]:
             yield f"{which} there is no interval, so that no rule is told from one epoch for all."
         else:
             ahead, behind = compared["difference_pairs_low"] > 0, compared["difference_pairs_high"] < 0
-            counted = f"of {len(compared)} comparisons, each by itself, {behind.sum()} are behind"
+            counted = f"of {len(compared)} comparisons, not corrected for how many they are, {behind.sum()} are behind"
             yield f"{which}, {counted}; {_won(compared[ahead])}"
 
 

@@ -24,7 +24,7 @@ class Config(RuleConfig):
 
     rule: str = "bits_per_dim_slope"
     tolerance: Annotated[Real, Field(gt=0)] = 0.05
-    """Bits/dim that fall by less than this to the next kept epoch hardly fall."""
+    """The bits/dim that fall by less than this to the next kept epoch hardly fall."""
     by: Literal["doubling", "epoch"] = "doubling"
     """The fall is counted by doubling of the epochs, or by epoch."""
 

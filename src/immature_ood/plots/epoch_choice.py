@@ -7,6 +7,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
 
 from immature_ood.controls import ALL, UNSOLVED
 from immature_ood.plots.rows import once, one_model
@@ -49,7 +50,8 @@ def regret_by_rule(table: pd.DataFrame) -> Figure:
 
 
 def _lines_of(axes: Axes, rules: list[str]) -> None:
-    """One line a rule, the first above, for all panels that share the axis."""
+    """One line a rule, the first above, and no tick at the very ends, for all panels that share the axes."""
+    axes.xaxis.set_major_locator(MaxNLocator(4, prune="both"))
     axes.set_ylim(len(rules) - 0.5, -0.5)
     axes.set_yticks(range(len(rules)), labels=[readable(rule) for rule in rules])
 
