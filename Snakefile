@@ -27,6 +27,7 @@ include: "workflow/rules/elsewhere.smk"
 include: "workflow/rules/detect.smk"
 include: "workflow/rules/tables.smk"
 include: "workflow/rules/audit.smk"
+include: "workflow/rules/epoch_choice.smk"
 include: "workflow/rules/plots.smk"
 include: "workflow/rules/validity.smk"
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import test_detectors
+import test_epoch_rules
 import torch
 import yaml
 
@@ -28,12 +29,20 @@ models: {pixelwise: {}}
 detectors:
   gradient_norms: {}
   near: {detector: nearest, neighbours: 10}
+epoch_rules: {live_layers: {share: 0.5}}
 epochs: [0, 1]
 """
 CONTRACT = [
     test
     for test in vars(test_detectors).values()
     if test_detectors.every_detector.mark in getattr(test, "pytestmark", [])
+]
+
+
+RULE_CONTRACT = [
+    test
+    for test in vars(test_epoch_rules).values()
+    if test_epoch_rules.every_rule.mark in getattr(test, "pytestmark", [])
 ]
 
 
@@ -61,6 +70,7 @@ def test_there_is_a_story_of_each_kind():
         ("models", "pixelwise"),
         ("models", "_pixelwise"),
         ("datasets", "optdigits"),
+        ("epoch_rules", "live_layers"),
     }
 
 
@@ -78,6 +88,20 @@ def test_a_study_may_name_them(study):
 def test_the_detector_promises_what_all_do(stories, tmp_path, test):
     asked = {"name": "nearest", "tmp_path": tmp_path}
     test(**{name: asked[name] for name in inspect.signature(test).parameters})
+
+
+@pytest.mark.parametrize("test", RULE_CONTRACT, ids=lambda test: test.__name__)
+def test_the_epoch_rule_promises_what_all_do(stories, test):
+    asked = {"rule": "live_layers", "seed": 0}
+    test(**{name: asked[name] for name in inspect.signature(test).parameters})
+
+
+def test_the_epoch_rule_takes_the_first_epoch_of_enough_live_layers(study):
+    norms = {epoch: np.random.default_rng(0).normal(size=(9, 4)) for epoch in (0, 1, 4)}
+    norms[0][:, :3], norms[1][:, :2] = -np.inf, 1.0
+    evidence = test_epoch_rules.Evidence((0, 1, 4), log_norms=norms)
+    assert test_epoch_rules.choose(study.epoch_rules["live_layers"], evidence) == {1: 1}
+    assert test_epoch_rules.chosen("live_layers", evidence) == 4
 
 
 @pytest.mark.parametrize("neighbours", [1, 3, 200])

@@ -86,6 +86,19 @@ def detector_rows(detectors=24, epochs=EPOCHS, batch_sizes=(1, 5), overs=("all",
     return pd.DataFrame(rows)
 
 
+def epoch_choices(rules=("always", "at_random", "lowest_bits_per_dim"), overs=("all", "unsolved"), detectors=DETECTORS):
+    """A table like epoch_choice.csv; at b = 5 without intervals."""
+    generator = np.random.default_rng(3)
+    rows = []
+    for detector, b, over, rule in itertools.product(detectors, (1, 5), overs, rules):
+        regret, reach = generator.normal(0.05, 0.03), 0.02 if b == 1 else np.nan
+        rows.append(
+            {"model": "glow", "detector": detector, "batch_size": b, "over": over, "rule": rule, "regret": regret}
+            | {"regret_pairs_low": regret - reach, "regret_pairs_high": regret + reach}
+        )
+    return pd.DataFrame(rows)
+
+
 def training_log(id_datasets=DATASETS, last=16, seeds=(0,), kept=EPOCHS):
     """A training log: bits/dim falling, the fit set's rising again late; no training value at epoch 0."""
     rows = [
@@ -219,6 +232,9 @@ FIGURES = {
     "total cost, other pairs at one b": lambda: plots.auroc_by_total_cost(
         detector_rows().query("batch_size == 5 or over == 'all'")
     ),
+    "regret": lambda: plots.regret_by_rule(epoch_choices()),
+    "regret, one rule": lambda: plots.regret_by_rule(epoch_choices(("always",), ("all",), ("likelihood",))),
+    "regret, many rules": lambda: plots.regret_by_rule(epoch_choices([f"a_rule_of_the_number_{i}" for i in range(14)])),
     "headline, 20 pairs": lambda: plots.headline(auroc_table(FIVE, FIVE, LATE)),
     "histograms": lambda: plots.score_histograms(score_sets(), "digits", "gradient_norms", 5),
     "histograms, one panel": lambda: plots.score_histograms(score_sets((8,), ("photos",)), "digits", "typicality", 1),
@@ -381,6 +397,20 @@ def test_headline_has_a_panel_a_pair_with_gradient_norms_at_both_batch_sizes():
         ("typicality", 5, "typicality"),
     ):
         np.testing.assert_array_equal(line_of(panel, label)[1], rows_of(rows, batch_size=b, detector=detector)["auroc"])
+
+
+def test_regret_is_the_tables_filled_for_all_pairs_and_hollow_for_the_unsolved():
+    table = epoch_choices()
+    panel = panel_titled(plots.regret_by_rule(table), "likelihood, b = 1")
+    left = panel_titled(plots.regret_by_rule(table), "gradient norms, b = 1")
+    assert [label.get_text() for label in left.get_yticklabels()] == ["always", "at random", "lowest bits per dim"]
+    for over in ("all", "unsolved"):
+        rows = rows_of(table, detector="likelihood", batch_size=1, over=over)
+        xs, ys = line_of(panel, over)
+        np.testing.assert_array_equal(xs, rows["regret"])
+        assert np.round(ys).tolist() == [0, 1, 2]
+    with pytest.raises(ValueError, match="no row with a regret"):
+        plots.regret_by_rule(table.assign(regret=np.nan))
 
 
 def test_a_table_with_gaps_is_drawn_with_gaps():

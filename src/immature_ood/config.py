@@ -1,7 +1,8 @@
 """What a section of a study is made of: the types of its values, and the sections that plug-ins build on.
 
-A plug-in's `Config` is a subclass of DatasetConfig, ModelConfig or DetectorConfig, or of KindOfData (see kinds); its
-fields, each with a default and a sentence below it, are the plug-in's options in a study. Needs no torch and no numpy.
+A plug-in's `Config` is a subclass of DatasetConfig, ModelConfig, DetectorConfig or RuleConfig, or of KindOfData (see
+kinds); its fields, each with a default and a sentence below it, are the plug-in's options in a study. Needs no torch
+and no numpy.
 """
 
 import re
@@ -28,6 +29,7 @@ __all__ = [
     "POOLED",
     "SAMPLES",
     "AugmentationConfig",
+    "Change",
     "Config",
     "DatasetConfig",
     "DetectorConfig",
@@ -38,6 +40,7 @@ __all__ = [
     "Place",
     "Positive",
     "Real",
+    "RuleConfig",
     "SamplesConfig",
     "Whole",
     "whole",
@@ -300,3 +303,43 @@ class DetectorConfig(Config):
     def needs(self) -> tuple[str, ...]:
         """The statistics of features (see Features) that the detector reads; a model that gives them not is refused."""
         return ("log_norms",)
+
+
+class Change(NamedTuple):
+    """What is done to held-out ID images that stand in for OOD ones: a dial (see dials) is turned by an amount."""
+
+    dial: str
+    amount: float
+
+    @property
+    def name(self) -> str:
+        """As files are called.
+
+        >>> Change("blur", 0.25).name
+        'blur=0.25'
+        """
+        return f"{self.dial}={self.amount:g}"
+
+
+class RuleConfig(Config):
+    """A rule that chooses a kept epoch by ID data alone; a plug-in's Config adds its options."""
+
+    ahead: ClassVar[int | None] = None
+    """How many kept epochs past the chosen one it must have seen to choose it; by default all."""
+    control: ClassVar[bool] = False
+    """Whether it looks at nothing of a training, so that it is what other rules must be better than."""
+
+    rule: str
+    """It is chosen by this file of epoch_rules/, or at this path to one of your own; by default that of its name."""
+
+    def needs(self) -> tuple[str, ...]:
+        """What of the evidence (see epoch_rules.Evidence) the rule reads; bits/dim and their noise are always there."""
+        return ()
+
+    def changes(self) -> Sequence[Change]:
+        """What is done to the fit images that stand in for OOD ones, where it needs "changed"."""
+        return ()
+
+    def faults(self, kept: Kept) -> Iterator[str]:
+        """What is wrong with the section in a study of these, each beginning with one of its keys."""
+        return iter(())

@@ -1,10 +1,10 @@
-"""Plug-ins: data sources, models, detectors and kinds of data, each one file (or folder) that is found by its name.
+"""Plug-ins: data sources, models, detectors, epoch rules and kinds of data, each a file (or folder) found by its name.
 
 A plug-in is a file of the folder of its kind, or one of your own that a study names by its path. It owns its `Config`
 (see config), which a study's section is read with, and what it makes: a data source `load`, a model `make`, a detector
-`fit` (see datasets, models and detectors); a kind of data is its Config alone (see kinds). It imports
-what is heavy, such as torch, inside these functions or in a file beside it whose name begins with _, for a study is
-planned without.
+`fit`, an epoch rule `choose` (see datasets, models, detectors and epoch_rules); a kind of data is its Config alone (see
+kinds). It imports what is heavy, such as torch, inside these functions or in a file beside it whose name begins with _,
+for a study is planned without.
 """
 
 import hashlib
@@ -18,7 +18,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, Literal
 
-from immature_ood.config import Config, DatasetConfig, DetectorConfig, ModelConfig
+from immature_ood.config import Config, DatasetConfig, DetectorConfig, ModelConfig, RuleConfig
 from immature_ood.kinds import KindOfData
 
 __all__ = [
@@ -35,13 +35,20 @@ __all__ = [
     "parse",
 ]
 
-Kind = Literal["datasets", "models", "detectors", "kinds"]
+Kind = Literal["datasets", "models", "detectors", "epoch_rules", "kinds"]
 # By kind of plug-in: the key that names one, and what the section of one without options is read with.
-KEYS: Mapping[Kind, str] = {"datasets": "source", "models": "architecture", "detectors": "detector", "kinds": "kind"}
+KEYS: Mapping[Kind, str] = {
+    "datasets": "source",
+    "models": "architecture",
+    "detectors": "detector",
+    "epoch_rules": "rule",
+    "kinds": "kind",
+}
 SECTIONS: Mapping[Kind, type[Config]] = {
     "datasets": DatasetConfig,
     "models": ModelConfig,
     "detectors": DetectorConfig,
+    "epoch_rules": RuleConfig,
     "kinds": KindOfData,
 }
 

@@ -44,7 +44,8 @@ def study_schema() -> Schema:
     of_data = [{"$ref": plug_ins["kinds"][IMAGES]}, {"$ref": "#/$defs/kinds"}]
     keys["data"] = keys["image"] = described | {"anyOf": of_data}
     study["not"] = {"required": ["data", "image"]}
-    keys["detectors"] |= _or_names(keys["detectors"])
+    keys["detectors"] |= _or_names(keys["detectors"], [*DETECTORS])
+    keys["epoch_rules"] |= _or_names(keys["epoch_rules"], [])
     study["required"].remove("detectors")
     return _standard({"$schema": _Generator.schema_dialect, **study, "$defs": definitions})
 
@@ -96,12 +97,12 @@ def _called_like(kind: registry.Kind, ref: str, definitions: Schema) -> Schema:
     return {"anyOf": [{"$ref": ref}, {"$ref": f"#/$defs/{kind}"}, *empty]}
 
 
-def _or_names(mapping: Schema) -> Schema:
-    """A list of names of plug-ins in place of a mapping."""
+def _or_names(mapping: Schema, default: list[str]) -> Schema:
+    """A list of names of plug-ins in place of a mapping; where a study has some by default, at least one."""
     name = {"anyOf": [{"enum": [*mapping["properties"]]}, PATH]}
-    names = {"type": "array", "items": name, "minItems": 1, "uniqueItems": True}
+    names = {"type": "array", "items": name, "uniqueItems": True} | ({"minItems": 1} if default else {})
     sections = {key: mapping.pop(key) for key in [*mapping] if key != "description"}
-    return {"default": [*DETECTORS], "anyOf": [names, sections]}
+    return {"default": default, "anyOf": [names, sections]}
 
 
 def _with(key: str, ref: str) -> Schema:

@@ -28,6 +28,7 @@ from immature_ood import registry
 from immature_ood.config import (
     POOLED,
     SAMPLES,
+    Change,
     Config,
     DatasetConfig,
     DetectorConfig,
@@ -38,6 +39,7 @@ from immature_ood.config import (
     Place,
     Positive,
     Real,
+    RuleConfig,
 )
 from immature_ood.config_file import StudyError, read_config
 from immature_ood.kinds import KindOfData, images
@@ -64,6 +66,7 @@ DEFAULT_MODEL = "glow"  # of a study that names none, and of a model whose name 
 DETECTORS = ("gradient_norms", "likelihood", "typicality")  # of a study that names none
 
 
+LISTED: tuple[registry.Kind, ...] = ("detectors", "epoch_rules")  # sections that may be a list of names
 SHARED = {"dequantisation", "epochs_per_pass"}  # of training, for all models of a study
 IMAGES = "images"  # the kind of data of a study, source or model that names none
 
@@ -99,6 +102,7 @@ AnyDataset = Annotated[SerializeAsAny[DatasetConfig], _plug_in("datasets")]
 AnyKind = Annotated[SerializeAsAny[KindOfData], _plug_in("kinds")]
 AnyModel = Annotated[SerializeAsAny[ModelConfig], _plug_in("models")]
 AnyDetector = Annotated[SerializeAsAny[DetectorConfig], _plug_in("detectors")]
+AnyRule = Annotated[SerializeAsAny[RuleConfig], _plug_in("epoch_rules")]
 
 
 class TrainingConfig(Config):
@@ -223,6 +227,10 @@ class Study(Config):
     """The detectors by name, each with its options, or a list of names."""
     evaluation: EvaluationConfig = EvaluationConfig()
     """All detectors are evaluated so."""
+    epoch_rules: dict[Name, AnyRule] = {}
+    """The rules that choose an epoch by ID data alone, by name, each with its options, or a list of names."""
+    stand_in_images: Positive = 200
+    """Where an epoch rule asks for fit images that are changed, it is at most so many."""
 
     @model_validator(mode="before")
     @classmethod
@@ -238,7 +246,7 @@ class Study(Config):
         faults = faults or [*self._of_other_kinds()]  # which looks names up, as do the next
         faults = faults or [*self._bad_training()]  # which the sizes follow from
         faults = faults or [*self._bad_samples(), *self._bad_sizes(), *self._bad_models(), *self._bad_detectors()]
-        faults = faults or self._bad_layers()
+        faults = faults or [*self._bad_layers(), *self._bad_rules()]
         faults = faults or [*self._bad_objectives()]
         if faults:
             raise ValueError("\n".join(faults))
@@ -251,6 +259,7 @@ class Study(Config):
             "datasets": {name: self.datasets[name] for name in self.datasets if self.datasets[name].source != SAMPLES},
             "models": self.models,
             "detectors": dict(each for name, config in self.detectors.items() for each in config.with_parts(name)),
+            "epoch_rules": self.epoch_rules,
         }
         for kind, by_name in sections.items():
             key = registry.KEYS[kind]
@@ -379,6 +388,49 @@ class Study(Config):
             for name, config in self.detectors.items()
             if config.reads_weights()
         ]
+
+    def _bad_rules(self) -> Iterator[str]:
+        """What is wrong with epoch rules, and what they need that no model of the study gives."""
+        largest = max(self.features.batch_sizes)
+        for name, rule in self.epoch_rules.items():
+            key = f"epoch_rules.{name}"
+            yield from (f"{key}.{fault}" for fault in rule.faults(self.kept))
+            if rule.changes() and self.data.kind != IMAGES:
+                yield f"{key}: changes images, but data.kind is {self.data.kind}; leave the rule out"
+            if rule.changes() and self.stand_in_images < 2 * largest:
+                yield f"stand_in_images: {self.stand_in_images} make fewer than 2 groups of {largest}; take more"
+            if not any(self.rules_of(model).get(name) for model in self.models):
+                yield f"{key}: needs log_norms, which no detector reads; add gradient_norms, or leave the rule out"
+        if self.epoch_rules and not any(self.choosable(model) for model in self.models):
+            yield "epoch_rules: no detector's score follows from the epochs of one training; add gradient_norms"
+
+    def rules_of(self, model: str) -> dict[str, RuleConfig]:
+        """By name, the epoch rules that what is extracted of a model suffices for."""
+        norms = "log_norms" in self.statistics(model)
+        return {name: rule for name, rule in self.epoch_rules.items() if norms or "log_norms" not in rule.needs()}
+
+    def choosable(self, model: str) -> dict[str, DetectorConfig]:
+        """By name, the detectors whose epoch can be chosen, that read each training of a model by itself.
+
+        Controls are alike at all epochs, and one that reads all seeds or another ID set's model is of no one training.
+        """
+        every = [Place(model, *rest) for rest in itertools.product(self.seeds, self.epochs, self.id_datasets)]
+        reads = {
+            name: [(own, read) for own in every for read in config.reads(own, self.kept)]
+            for name, config in self.detectors_of(model).items()
+            if not (_is_control(config) or config.pools_seeds)
+        }
+        return {
+            name: self.detectors[name]
+            for name, both in reads.items()
+            if both and all(read._replace(epoch=own.epoch) == own for own, read in both)
+        }
+
+    @property
+    def changes(self) -> list[Change]:
+        """What epoch rules ask to be done to fit images, each once."""
+        asked = (change for rule in self.epoch_rules.values() for change in rule.changes())
+        return [*dict.fromkeys(asked)]
 
     @property
     def layers(self) -> str:
@@ -582,14 +634,14 @@ def _without_retired(config: Any) -> Any:
 
 
 def _named(config: Any) -> Any:
-    """A config in which each section of a plug-in names it; detectors in a list are sections by name."""
+    """A config in which each section of a plug-in names it; those in a list are sections by name."""
     if not isinstance(config, Mapping):
         return config
     config = {"models": {"glow": {}}, "detectors": list(DETECTORS), **config}
     for key in ("data", "image"):
         if isinstance(config.get(key), Mapping):
             config[key] = {"kind": IMAGES, **config[key]}
-    config["detectors"] = _by_name(config["detectors"])
+    config |= {kind: _by_name(kind, config[kind]) for kind in LISTED if kind in config}
     for kind, key in registry.KEYS.items():
         if isinstance(config.get(kind), Mapping):
             config[kind] = {name: _section_named(kind, key, name, given) for name, given in config[kind].items()}
@@ -598,21 +650,22 @@ def _named(config: Any) -> Any:
     return config
 
 
-def _by_name(detectors: Any) -> Any:
+def _by_name(kind: registry.Kind, names: Any) -> Any:
     """A list of names (or paths) as a mapping; what is not one is left for the checks."""
-    if not isinstance(detectors, list) or not all(isinstance(name, str) for name in detectors):
-        return detectors
-    return {registry.own_name(name): {"detector": name} for name in detectors}
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        return names
+    return {registry.own_name(name): {registry.KEYS[kind]: name} for name in names}
 
 
 def _said_twice(config: Any) -> str:
-    """A line if a list of detectors holds two of one name, or the section of the data is there by both its names."""
+    """A line if a list of plug-ins holds two of one name, or the section of the data is there by both its names."""
     if not isinstance(config, Mapping):
         return ""
-    detectors = config.get("detectors")
-    names = [name for name in detectors if isinstance(name, str)] if isinstance(detectors, list) else []
-    if len({*map(registry.own_name, names)}) < len(names):
-        return f"detectors: holds a value twice, got {detectors}"
+    for kind in LISTED:
+        listed = config.get(kind)
+        names = [name for name in listed if isinstance(name, str)] if isinstance(listed, list) else []
+        if len({*map(registry.own_name, names)}) < len(names):
+            return f"{kind}: holds a value twice, got {listed}"
     return "image: is another name of data, which is there; leave one out" if {"data", "image"} <= {*config} else ""
 
 

@@ -33,7 +33,7 @@ NAMES = (  # columns of words, whatever they look like: a data set may be called
     *("id_dataset", "ood_dataset", "eval_dataset", "name", "model", "detector", "layer"),
     *("choice", "baseline", "metric", "method", "source", "unit", "verdict", "device"),
     *("control", "reference", "over", "maturity", "reference_maturity"),
-    *("moment", "epochs", "reference_epochs"),
+    *("moment", "epochs", "reference_epochs", "rule", "one_for_all"),
 )
 
 TEXT_WIDTH = 112  # columns of a terminal

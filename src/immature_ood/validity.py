@@ -31,7 +31,7 @@ MEMORY = Path(".snakemake")
 TOKEN = ".memory"  # in a folder of results; its copy is in Snakemake's memory
 LONG_AGO = 1_000_000_000  # a time before any other: Snakemake makes anew what is older than what it follows from
 # Made from features in minutes; they do not say how.
-CHEAP = ("scores", "costs", "samples", "tables", "plots", "provenance.json")
+CHEAP = ("scores", "choices", "costs", "samples", "tables", "plots", "provenance.json")
 HEAD = 1 << 18  # bytes of a safetensors file: its metadata come first, then the places of its arrays
 FILE_NAME = 254  # of base64 in one name of Snakemake's metadata
 

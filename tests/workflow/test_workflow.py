@@ -1,6 +1,7 @@
 """The real workflow, run as a person runs it: on a copy of the project in a folder whose name has spaces."""
 
 import base64
+import json
 import os
 import re
 import shutil
@@ -128,7 +129,9 @@ def test_the_page_on_results_names_all_that_a_run_makes(project):
     patterns = promised()
     named = {path: {file for file in files if pattern.fullmatch(file)} for path, pattern in patterns.items()}
     assert not files - set().union(*named.values())
-    of_others = re.compile(r"report\.html|jobs\.json|plots/models.*|tables/(audit|samples).*")  # of others
+    of_others = re.compile(
+        r"report\.html|jobs\.json|plots/models.*|tables/(audit|samples).*|.*epoch_choice.*|.*stand_in.*|choices.*"
+    )
     assert [path for path, found in named.items() if not found and not of_others.fullmatch(path)] == []
 
 
@@ -335,6 +338,35 @@ def test_a_truncated_file_is_named_and_remade(project):
     assert features.read_bytes() == whole
     snakemake(project)
     assert (project / table).read_bytes() == before
+
+
+@pytest.mark.slow
+def test_rules_choose_epochs_by_id_data_alone(project):
+    rules = "[always, at_random, bits_per_dim_slope, lowest_bits_per_dim, norms_stability, calibration, stand_ins]"
+    chosen, plot = "results/smoke/tables/epoch_choice.csv", "results/smoke/plots/glow/epoch_choice.png"
+    option = ("--config", f"epoch_rules={rules}", "--", chosen, plot)
+    plan = jobs(project, *option)
+    assert plan == {
+        "make_stand_ins": 2,
+        "extract_stand_ins": 6,
+        "choose_epochs": 2,
+        "epoch_choice": 1,
+        "plot_epoch_choice": 1,
+    }
+    snakemake(project, *option)
+    assert jobs(project, *option) == {}
+    table = pd.read_csv(project / chosen)
+    assert len(table) == 7 * 2 * 3  # rules, batch sizes, detectors
+    assert {*table.query("rule == 'at_random'")["epochs"]} == {"0/1/3"}
+    assert {*table.query("rule == 'lowest_bits_per_dim'")["epochs"]} == {"3"}
+    assert table["regret"].between(-1, 1).all()
+    places = json.loads((project / "results/smoke/stand_ins/digits/manifest.json").read_text())["places"]
+    changed = np.load(project / "results/smoke/stand_ins/digits/inversion=1.npy")
+    np.testing.assert_array_equal(changed, 255 - np.load(project / "results/smoke/data/digits/fit.npy")[places])
+    features = project / "results/smoke/features/digits/glow/seed=0/epoch=3/stand_in-inversion=1.safetensors"
+    assert load_features(features)[1][1].images.size == len(places)
+    other = ("--config", "epoch_rules={stand_ins: {dials: {blur: 0.5}}}", "--", chosen)
+    assert jobs(project, *other).keys() == {"make_stand_ins", "extract_stand_ins", "choose_epochs", "epoch_choice"}
 
 
 @pytest.mark.slow

@@ -108,6 +108,13 @@ COMPARED = [
 if any(one & other for one, other in itertools.combinations(COMPARED, 2)):
     PLOTS += expand(f"{RESULTS}/plots/models_by_excess.{{form}}", form=["png", "pdf"])
 READ_BY_LIKELIHOOD = [m for m in study.models if "likelihood" in study.detectors_of(m)]
+if study.epoch_rules:
+    TABLES += [f"{TABLE}/epoch_choice.csv", f"{TABLE}/epoch_choice.txt"]
+    PLOTS += expand(
+        f"{PLOT}/epoch_choice.{{form}}",
+        model=[model for model in study.models if study.choosable(model)],
+        form=["png", "pdf"],
+    )
 SAMPLED = [name for name in study.datasets if name not in study.real_datasets]
 if SAMPLED:
     TABLES.append(f"{TABLE}/samples.csv")
@@ -423,6 +430,16 @@ def claims():
         yield claim_of_features(features, "extract", run)
     for run in every_fit_elsewhere():
         yield claim_of_features(FIT_ELSEWHERE.format(**run), "extract_elsewhere", run)
+    for dataset in REAL if study.changes else []:
+        manifest = f"{STAND_INS}/manifest.json".format(dataset=dataset)
+        yield validity.Claim(
+            manifest,
+            lambda file=manifest: validity.metadata_of(file).get("made_from"),
+            lambda dataset=dataset: settings("make_stand_ins", dataset=dataset),
+            STAND_INS.format(dataset=dataset),
+        )
+    for file, run in every_stand_in():
+        yield claim_of_features(file, "extract_stand_ins", run)
 
 
 def claim_of_features(file, rule, run):
@@ -445,6 +462,17 @@ def every_fit_elsewhere():
             if place.id != own.id
         }.values()
     )
+
+
+def every_stand_in():
+    """(file, wildcards) of the features of changed fit images that some epoch rule reads."""
+    return [
+        (f"{folder}/stand_in-{change}.safetensors", run)
+        for run in every_run()
+        if run["id"] in REAL and run["model"] in CHOOSING["model"]
+        for folder in [FEATURES.format(**run)]
+        for change in CHANGES
+    ]
 
 
 def every_run():
@@ -478,6 +506,7 @@ def date_back_what_other_images_made():
     for features in (
         *(f"{FEATURES}/fit.safetensors".format(**run) for run in every_run()),
         *(FIT_ELSEWHERE.format(**run) for run in every_fit_elsewhere()),
+        *(file for file, _ in every_stand_in()),
     ):
         used = validity.metadata_of(features).get("made_from", {}).get("pixels", {})
         validity.date_back_if_other(features, used, there)

@@ -2,6 +2,7 @@
 
 from immature_ood.plots.auroc import auroc_by_cost, auroc_by_epoch, headline
 from immature_ood.plots.costs import auroc_by_total_cost
+from immature_ood.plots.epoch_choice import regret_by_rule
 from immature_ood.plots.histograms import score_histograms
 from immature_ood.plots.layers import layer_heat_map
 from immature_ood.plots.maturity import auroc_by_excess, models_by_excess
@@ -21,6 +22,7 @@ __all__ = [
     "layer_heat_map",
     "models_by_excess",
     "overlap_and_auroc",
+    "regret_by_rule",
     "samples",
     "save",
     "score_histograms",
