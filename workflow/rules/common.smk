@@ -107,6 +107,7 @@ COMPARED = [
 ]
 if any(one & other for one, other in itertools.combinations(COMPARED, 2)):
     PLOTS += expand(f"{RESULTS}/plots/models_by_excess.{{form}}", form=["png", "pdf"])
+STAGES = ["train", "extract", *(["extract_changed"] if study.changed else [])]
 READ_BY_LIKELIHOOD = [m for m in study.models if "likelihood" in study.detectors_of(m)]
 SAMPLED = [name for name in study.datasets if name not in study.real_datasets]
 if SAMPLED:
@@ -263,8 +264,15 @@ def images_needed(dataset, split):
 
 def environment_of(dataset):
     """The conda environment in which the images of a data set are made: its source's ENVIRONMENT, or analysis."""
+    dataset = study.changed.get(dataset, dataset)
     source = registry.load("datasets", study.datasets[dataset].source)
     return f"../../envs/{getattr(source, 'ENVIRONMENT', 'analysis')}.yaml"
+
+
+def files_of_source(dataset):
+    """The files that its images are read by: of its source, and, where they are another's, changed, of that one's."""
+    names = dict.fromkeys([dataset, study.changed.get(dataset, dataset)])
+    return [registry.file_of("datasets", study.datasets[name].source) for name in names]
 
 
 def model_of_samples(dataset):
@@ -304,6 +312,7 @@ def all_sources():
         "make_images",
         "train",
         "extract",
+        *(["extract_changed"] if study.changed else []),
         "fit",
         "score",
         "evaluate",
@@ -358,7 +367,7 @@ def settings_of_images(dataset):
 def listed_jobs():
     """Each job as immature_ood.run takes it; those of one chain follow one another, and features their checkpoint."""
     for run in every_run():
-        for stage in ("train", "extract"):
+        for stage in STAGES:
             wildcards = {key: str(value) for key, value in run.items()}
             yield {
                 "rule": stage,
@@ -421,6 +430,8 @@ def claims():
             f"{SHARED}/checkpoints",
         )
         yield claim_of_features(features, "extract", run)
+        for file in features_of_changed(run)[:1]:
+            yield claim_of_features(file, "extract_changed", run)
     for run in every_fit_elsewhere():
         yield claim_of_features(FIT_ELSEWHERE.format(**run), "extract_elsewhere", run)
 
@@ -444,6 +455,13 @@ def every_fit_elsewhere():
             for place in study.reads(own)
             if place.id != own.id
         }.values()
+    )
+
+
+def features_of_changed(run):
+    """The features of the sets that have another's images, changed, which are extracted together."""
+    return expand(
+        f"{FEATURES}/test-{{dataset}}.safetensors", dataset=study.changed, **run
     )
 
 
@@ -477,6 +495,7 @@ def date_back_what_other_images_made():
         validity.date_back_if_other(weights, used, there)
     for features in (
         *(f"{FEATURES}/fit.safetensors".format(**run) for run in every_run()),
+        *(file for run in every_run() for file in features_of_changed(run)),
         *(FIT_ELSEWHERE.format(**run) for run in every_fit_elsewhere()),
     ):
         used = validity.metadata_of(features).get("made_from", {}).get("pixels", {})
