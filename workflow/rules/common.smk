@@ -107,6 +107,22 @@ COMPARED = [
 ]
 if any(one & other for one, other in itertools.combinations(COMPARED, 2)):
     PLOTS += expand(f"{RESULTS}/plots/models_by_excess.{{form}}", form=["png", "pdf"])
+# Sets with the images of an ID set, changed by a dial, and those ID sets.
+DIALS = {
+    name: study.datasets[name].model_dump(include={"of", "dial", "amount"})
+    for name in study.changed
+    if study.datasets[name].source == "dial"
+    and study.changed[name] in study.id_datasets
+}
+DIALLED = [*dict.fromkeys(each["of"] for each in DIALS.values())]
+if DIALLED:
+    TABLES.append(f"{TABLE}/dials.csv")
+    PLOTS += expand(
+        f"{PLOT}/dials_{{id}}_b={{b}}.png",
+        model=study.models,
+        id=DIALLED,
+        b=study.features.batch_sizes,
+    )
 STAGES = ["train", "extract", *(["extract_changed"] if study.changed else [])]
 READ_BY_LIKELIHOOD = [m for m in study.models if "likelihood" in study.detectors_of(m)]
 SAMPLED = [name for name in study.datasets if name not in study.real_datasets]

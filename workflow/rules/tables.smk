@@ -364,6 +364,25 @@ rule samples_table:
         "../scripts/samples_table.py"
 
 
+rule dial_table:
+    input:
+        expand(f"{TABLE}/auroc_{{id}}.csv", id=DIALLED),
+    output:
+        f"{TABLE}/dials.csv",
+    log:
+        f"{LOGS}/dial_table.log",
+    benchmark:
+        f"{BENCHMARKS}/dial_table.tsv"
+    localrule: True
+    conda:
+        "../../envs/analysis.yaml"
+    params:
+        dials=DIALS,
+        source=sources("dial_table.py"),
+    script:
+        "../scripts/dial_table.py"
+
+
 rule provenance:
     input:
         manifests=expand(f"{DATA}/manifest.json", dataset=study.datasets),
