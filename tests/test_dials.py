@@ -84,10 +84,16 @@ def test_contrast_is_scaled(photos):
     assert (np.ptp(turn(photos, "contrast", 1), axis=(2, 3)) == 0).all()
 
 
+@pytest.mark.parametrize("amount", [0.5, 1, 1.0])
 @given(images=IMAGES)
-def test_brightness_keeps_differences_that_are_not_clipped(images):
-    changed = turn(images, "brightness", 0.5)
-    np.testing.assert_array_equal(changed, np.minimum(images.astype(int) + 64, 255))
+def test_brightness_keeps_differences_that_are_not_clipped(amount, images):
+    changed = turn(images, "brightness", amount)
+    np.testing.assert_array_equal(changed, np.minimum(images.astype(int) + 128 * amount, 255))
+
+
+@pytest.mark.parametrize("dial", DIALS)
+def test_a_whole_number_is_an_amount(photos, dial):
+    np.testing.assert_array_equal(turn(photos, dial, 1), turn(photos, dial, 1.0))
 
 
 @given(images=IMAGES, amount=AMOUNTS)
