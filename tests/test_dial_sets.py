@@ -5,16 +5,20 @@ from pathlib import Path
 from typing import get_args
 
 import numpy as np
+import pandas as pd
 import pytest
+from scipy.stats import norm
 
 from immature_ood import registry
 from immature_ood.datasets import SPLITS, make
 from immature_ood.datasets.dial import Config
+from immature_ood.dial_table import DIAL_COLUMNS, dial_table
 from immature_ood.dials import DIALS, turn
+from immature_ood.intervals import Units, evaluate
 from immature_ood.kinds.images import Config as ImageConfig
 from immature_ood.kinds.images import ImageDatasetConfig
 from immature_ood.planning import plan
-from immature_ood.study import Study, StudyError
+from immature_ood.study import EvaluationConfig, Study, StudyError
 
 NOWHERE = Path("/nowhere")
 PHOTOS = {"train": 60, "fit": 20, "test": 30, "seed": 3, "unit": "photograph", "inverted": True}
@@ -145,3 +149,39 @@ def test_it_is_made_anew_with_the_files_of_the_other_set(section):
     own = registry.parse("datasets", section, ImageDatasetConfig)
     config = registry.parse("datasets", changed()["datasets"]["blurred"] | {"section": section})
     assert config.contents() == own.contents() is not None
+
+
+def test_the_table_has_the_dials_of_the_id_set_by_amount():
+    columns = ["id_dataset", "ood_dataset", "model", "seed", "epoch", "batch_size", "detector"]
+    sets = ("a", "b", "strong", "weak", "noisy", "of_b")
+    rows = [(own, other, "glow", 0, epoch, 1, "likelihood") for own in "ab" for other in sets for epoch in (0, 1)]
+    table = pd.DataFrame(rows, columns=columns)
+    table = table.assign(auroc=np.arange(24) / 24, auroc_low=0.0, auroc_high=1.0, aupr=0.5)
+    dials = {
+        "strong": {"of": "a", "dial": "shuffle", "amount": 1},
+        "noisy": {"of": "a", "dial": "noise", "amount": 0.5},
+        "weak": {"of": "a", "dial": "shuffle", "amount": 0.5},
+        "of_b": {"of": "b", "dial": "noise", "amount": 0.5},
+    }
+    found = dial_table([table[table.id_dataset == own] for own in "ab"], dials)
+    assert [*found.columns] == [*DIAL_COLUMNS]
+    assert [*found[["id_dataset", "dial", "amount", "epoch"]].itertuples(index=False, name=None)] == [
+        *(("a", "shuffle", 0.5, 0), ("a", "shuffle", 0.5, 1), ("a", "shuffle", 1, 0), ("a", "shuffle", 1, 1)),
+        *(("a", "noise", 0.5, 0), ("a", "noise", 0.5, 1), ("b", "noise", 0.5, 0), ("b", "noise", 0.5, 1)),
+    ]
+    of = table.set_index(["id_dataset", "ood_dataset", "epoch"])["auroc"]
+    expected = [of["a", each, epoch] for each in ("weak", "strong", "noisy") for epoch in (0, 1)]
+    assert found["auroc"].tolist() == [*expected, of["b", "of_b", 0], of["b", "of_b", 1]]
+
+
+@pytest.mark.parametrize(("correlation", "least", "most"), [(0.5, 0.97, 1), (-0.5, 0.8, 0.95)])
+def test_intervals_of_images_against_themselves_changed(correlation, least, most):
+    """What datasets/dial.py says: too wide where both scores of a unit rise together, too narrow where one falls."""
+    generator, config = np.random.default_rng(0), EvaluationConfig()
+    units, truth = np.arange(300), norm.cdf(1 / np.sqrt(2))
+    held = []
+    for _ in range(300):
+        own, other = generator.multivariate_normal([0, 1], [[1, correlation], [correlation, 1]], 300).T
+        found = evaluate(own, other, config, Units.numbered(units, units))["auroc"]
+        held.append(found.low <= truth <= found.high)
+    assert least <= np.mean(held) <= most

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 from PIL import Image
@@ -34,6 +34,7 @@ def distances(images, dial):
 
 
 @pytest.mark.parametrize("dial", DIALS)
+@settings(max_examples=30)
 @given(images=IMAGES)
 def test_nothing_is_changed_at_0(dial, images):
     before = images.copy()
@@ -41,6 +42,7 @@ def test_nothing_is_changed_at_0(dial, images):
 
 
 @pytest.mark.parametrize("dial", DIALS)
+@settings(max_examples=30)
 @given(images=IMAGES, amount=AMOUNTS, data=st.data())
 def test_an_image_is_changed_by_itself(dial, images, amount, data):
     before = images.copy()
