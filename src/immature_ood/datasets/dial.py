@@ -6,9 +6,9 @@ there belongs together here: the unit is that of the original.
 
 So ID and OOD are not drawn apart where a model of `of` is tested on a dial of it: each unit is on both sides. Intervals
 of one AUROC (intervals) take no account of that. Where scores of an image and of the same image changed rise and fall
-together, the AUROC varies less than the interval allows for, which is then too wide (of 300 normal scores, 95 % intervals
-held the truth in .99 of simulations at a correlation of .5, in all at .9); where one rises as the other falls, too narrow
-(.89 to .93 at −.5). Means over pairs (means) do add up what a unit contributes on both sides.
+together, the AUROC varies less than the interval allows for, which is then too wide: of 300 normal scores, 95 %
+intervals held the truth in .99 of simulations at a correlation of .5, in all at .9. Where one rises as the other falls,
+they are too narrow (.89 to .93 at −.5). Means over pairs (means) do add up what a unit contributes on both sides.
 
 An image takes the noise of dequantisation of the set that it is from: at amount 0 its scores are the same, and the
 AUROC is exactly one half.
