@@ -83,23 +83,30 @@ PLOTS = [
     *expand(
         f"{PLOT}/{{figure}}.{{form}}",
         model=study.models,
-        figure=["headline", "bits_per_dim", "auroc_by_excess", "auroc_by_total_cost"],
+        figure=["bits_per_dim", "auroc_by_excess", "auroc_by_total_cost"],
         form=["png", "pdf"],
     ),
-    *expand(
-        f"{PLOT}/{{figure}}_{{id}}.png",
-        model=study.models,
-        id=study.id_datasets,
-        figure=["auroc_by_epoch", "auroc_by_cost", "samples"],
-    ),
-    *(
+    *expand(f"{PLOT}/samples_{{id}}.png", model=study.models, id=study.id_datasets),
+]
+# A panel, or a row of panels, an OOD set: of many, as of dials, they are too many.
+PANELS = len(study.real_datasets) - 1 <= 12
+if PANELS:
+    PLOTS += [
         f"{PLOT}/scores_{id}_{detector}_b={b}.png".format(model=model)
         for model in study.models
         for id in study.id_datasets
         for detector in study.detectors_of(model)
         for b in study.features.batch_sizes
-    ),
-]
+    ]
+    PLOTS += expand(
+        f"{PLOT}/headline.{{form}}", model=study.models, form=["png", "pdf"]
+    )
+    PLOTS += expand(
+        f"{PLOT}/{{figure}}_{{id}}.png",
+        model=study.models,
+        id=study.id_datasets,
+        figure=["auroc_by_epoch", "auroc_by_cost"],
+    )
 # Models side by side, where two have a detector in common that reads them.
 COMPARED = [
     {name for name in study.detectors_of(model) if name not in study.controls}
@@ -133,6 +140,7 @@ if "likelihood" in study.detectors:
     PLOTS += expand(f"{PLOT}/overlap.png", model=READ_BY_LIKELIHOOD)
 if "gradient_norms" in study.detectors:
     TABLES += expand(f"{TABLE}/layers_{{id}}.csv", id=study.id_datasets)
+if "gradient_norms" in study.detectors and PANELS:
     PLOTS += expand(
         f"{PLOT}/layers_{{id}}_b={{b}}.png",
         model=study.models,
