@@ -65,6 +65,7 @@ rule checkpoints:
 rule features:
     input:
         every_checkpoint(f"{FEATURES}/fit.safetensors"),
+        [file for run in every_run() for file in features_of_changed(run)],
         [FIT_ELSEWHERE.format(**run) for run in every_fit_elsewhere()],
     localrule: True
 

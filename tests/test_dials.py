@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 from PIL import Image
@@ -34,6 +34,7 @@ def distances(images, dial):
 
 
 @pytest.mark.parametrize("dial", DIALS)
+@settings(max_examples=30)
 @given(images=IMAGES)
 def test_nothing_is_changed_at_0(dial, images):
     before = images.copy()
@@ -41,6 +42,7 @@ def test_nothing_is_changed_at_0(dial, images):
 
 
 @pytest.mark.parametrize("dial", DIALS)
+@settings(max_examples=30)
 @given(images=IMAGES, amount=AMOUNTS, data=st.data())
 def test_an_image_is_changed_by_itself(dial, images, amount, data):
     before = images.copy()
@@ -84,10 +86,16 @@ def test_contrast_is_scaled(photos):
     assert (np.ptp(turn(photos, "contrast", 1), axis=(2, 3)) == 0).all()
 
 
+@pytest.mark.parametrize("amount", [0.5, 1, 1.0])
 @given(images=IMAGES)
-def test_brightness_keeps_differences_that_are_not_clipped(images):
-    changed = turn(images, "brightness", 0.5)
-    np.testing.assert_array_equal(changed, np.minimum(images.astype(int) + 64, 255))
+def test_brightness_keeps_differences_that_are_not_clipped(amount, images):
+    changed = turn(images, "brightness", amount)
+    np.testing.assert_array_equal(changed, np.minimum(images.astype(int) + 128 * amount, 255))
+
+
+@pytest.mark.parametrize("dial", DIALS)
+def test_a_whole_number_is_an_amount(photos, dial):
+    np.testing.assert_array_equal(turn(photos, dial, 1), turn(photos, dial, 1.0))
 
 
 @given(images=IMAGES, amount=AMOUNTS)

@@ -156,6 +156,22 @@ def overlap_tables(*args, **kwargs):
     return overlap, auroc, correlation_table(overlap, auroc, EvaluationConfig())
 
 
+def dials(
+    names=("patch_shuffle", "blur", "grey_levels"),
+    amounts=(0.25, 0.5, 1),
+    epochs=EPOCHS,
+    seeds=(0,),
+    detectors=DETECTORS,
+):
+    """AUROC by dial and amount; likelihood has no row of epoch 0."""
+    generator = np.random.default_rng(0)
+    cells = itertools.product(names, amounts, epochs, seeds, (1, 5), detectors)
+    columns = ["dial", "amount", "epoch", "seed", "batch_size", "detector"]
+    table = pd.DataFrame(cells, columns=columns).assign(id_dataset="digits", model="glow")
+    table["auroc"] = generator.uniform(size=len(table))
+    return table[(table["detector"] != "likelihood") | (table["epoch"] > 0) | (len(epochs) == 1)]
+
+
 def layer_table(layers, id_datasets=("digits",), ood_datasets=("photos", "glyphs"), epochs=EPOCHS, seeds=(0,)):
     """AUROC by layer; every seventh layer is dead before training."""
     generator = np.random.default_rng(2)
@@ -259,6 +275,11 @@ FIGURES = {
     "layers, as many as the paper's": lambda: plots.layer_heat_map(
         layer_table(glow_layers(3, 32), ood_datasets=FIVE[:4], epochs=(0, 1)), "digits", 5
     ),
+    "dials": lambda: plots.dial_heat_map(dials(), "digits", 5),
+    "dials, one cell": lambda: plots.dial_heat_map(
+        dials(amounts=(0.5,), names=("blur",), epochs=(0,), detectors=("likelihood",)), "digits", 1
+    ),
+    "dials, many epochs": lambda: plots.dial_heat_map(dials(epochs=range(12), seeds=(0, 1)), "digits", 5),
     "overlap": lambda: plots.overlap_and_auroc(*overlap_tables()),
     "overlap, one pair, one detector": lambda: plots.overlap_and_auroc(
         *overlap_tables(("digits",), ("photos",), batch_sizes=(1,), detectors=("likelihood",))
@@ -628,6 +649,40 @@ def test_a_layer_dead_for_one_seed_is_masked():
     table.loc[(table["layer"] == "b") & (table["seed"] == 1), "auroc"] = np.nan
     cells = plots.layer_heat_map(table, "digits", 5).axes[0].images[0].get_array()
     np.testing.assert_array_equal(cells.mask[:, 0], [False, True])
+
+
+# Dials ---------------------------------------------------------------------------------------------------------------
+
+
+def test_the_heat_map_of_dials_is_the_table():
+    table = dials(seeds=(0, 1))
+    figure = plots.dial_heat_map(table, "digits", 5)
+    for detector in DETECTORS:
+        panel = panel_titled(figure, detector.replace("_", " "))
+        cells, texts = panel.images[0].get_array(), {text.get_position(): text.get_text() for text in panel.texts}
+        rows = [*itertools.product(("patch_shuffle", "blur", "grey_levels"), (0.25, 0.5, 1))]
+        for (k, (dial, amount)), (e, epoch) in itertools.product(enumerate(rows), enumerate(EPOCHS)):
+            of_cell = {"dial": dial, "amount": amount, "epoch": epoch, "detector": detector, "batch_size": 5}
+            mean = rows_of(table, **of_cell)["auroc"].mean()
+            assert cells.mask[k, e] == np.isnan(mean) == ((e, k) not in texts)
+            if not cells.mask[k, e]:
+                assert cells[k, e] == pytest.approx(mean)
+                assert float(texts[e, k]) == pytest.approx(mean, abs=0.00501)
+        assert panel.images[0].norm(0.5) == 0.5
+    assert shown_labels(figure.axes[0].yaxis)[:2] == ["patch shuffle 0.25", "patch shuffle 0.5"]
+
+
+def test_numbers_of_dials_fit_into_their_cells():
+    figure = plots.dial_heat_map(dials(epochs=range(12)), "digits", 5)
+    for panel in (axes for axes in figure.axes if axes.texts):
+        width, height = panel.get_window_extent().size / (12, 9)
+        assert all(text.get_window_extent().width < width for text in panel.texts)
+        assert all(text.get_window_extent().height < height for text in panel.texts)
+
+
+def test_a_heat_map_of_no_dials_is_refused():
+    with pytest.raises(ValueError, match="no rows with b = 3"):
+        plots.dial_heat_map(dials(), "digits", 3)
 
 
 def shown_labels(axis):

@@ -30,6 +30,7 @@ __all__ = [
     "SAMPLES",
     "AugmentationConfig",
     "Change",
+    "ChangedConfig",
     "Config",
     "DatasetConfig",
     "DetectorConfig",
@@ -198,6 +199,21 @@ class DatasetConfig(Config):
     def remarks(self, data_dir: Path) -> Iterator[str]:
         """What a person should know before the images are had, such as where from, a licence, a size; a line each."""
         return iter(())
+
+
+class ChangedConfig(DatasetConfig):
+    """A data set of the images of another one, changed; a plug-in's Config adds how.
+
+    It has as many images as the other set, dealt alike.
+    """
+
+    ALIKE: ClassVar[tuple[str, ...]] = ("train", "fit", "test", "fit_from", "seed")
+    """The keys that both have, which a study fills in, too."""
+
+    of: str
+    """Images are those of this data set of the study."""
+    section: dict[str, Any] = {}
+    """The section of that data set stands here, which a study fills in, whatever is given."""
 
 
 class ModelConfig(Config):

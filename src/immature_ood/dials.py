@@ -73,7 +73,7 @@ def contrast(images: np.ndarray, amount: float) -> np.ndarray:
 
 def brightness(images: np.ndarray, amount: float) -> np.ndarray:
     """Lighter by up to 128: keeps the differences between pixels, but of those that are clipped at white."""
-    return _whole(images + BRIGHTER_MOST * amount)
+    return _whole(images.astype(float) + BRIGHTER_MOST * amount)
 
 
 def grey_levels(images: np.ndarray, amount: float) -> np.ndarray:

@@ -28,7 +28,11 @@ __all__ = ["main"]
 
 SCRIPTS = Path(__file__).resolve().parents[2] / "workflow/scripts"
 # By rule the output that says what it was made from, and under what key.
-MADE_FROM = {"train": ("weights", "run"), "extract": ("fit", "made_from")}
+MADE_FROM = {
+    "train": ("weights", "run"),
+    "extract": ("fit", "made_from"),
+    "extract_changed": ("test", "made_from"),
+}
 NOT_SAID = {"scratch"}  # params that nothing follows from
 NOT_DONE = 75  # the exit status of what can be gone on with: EX_TEMPFAIL of sysexits.h
 
@@ -129,7 +133,7 @@ def is_done(job: Mapping[str, Any]) -> bool:
     if not all(os.path.exists(path) for each in job["output"].values() for path in _paths(each)):
         return False
     made_from = {name: value for name, value in job["params"].items() if name not in NOT_SAID}
-    file = job["output"][output]
+    file = _paths(job["output"][output])[0]
     folder = str(Path(file).parent)
     claim = Claim(file, lambda: metadata_of(file).get(key), lambda: made_from, folder)
     for line in contradictions([claim], known=lambda _: False):

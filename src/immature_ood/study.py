@@ -29,6 +29,7 @@ from immature_ood.config import (
     POOLED,
     SAMPLES,
     Change,
+    ChangedConfig,
     Config,
     DatasetConfig,
     DetectorConfig,
@@ -202,7 +203,7 @@ class Study(Config):
     datasets: Annotated[dict[Name, AnyDataset], Field(min_length=1)]
     """The data sets by name; a set of the name of its source needs no options."""
     id_datasets: list[str] = []
-    """A model is trained on each of these data sets; by default on all."""
+    """A model is trained on each of these data sets; by default on all but those of another's images, changed."""
     models: Annotated[dict[Name, AnyModel], Field(min_length=1)] = Field(default={"glow": {}}, validate_default=True)
     """The models by name, each with its options; by default one Glow."""
     seeds: Annotated[list[NonNegative], Field(min_length=1)] = [0]
@@ -245,7 +246,13 @@ class Study(Config):
         faults = [*self._unknown_plug_ins(), *self._unknown_names(), *self._bad_lists()]
         faults = faults or [*self._of_other_kinds()]  # which looks names up, as do the next
         faults = faults or [*self._bad_training()]  # which the sizes follow from
-        faults = faults or [*self._bad_samples(), *self._bad_sizes(), *self._bad_models(), *self._bad_detectors()]
+        faults = faults or [
+            *self._bad_samples(),
+            *self._bad_changed(),
+            *self._bad_sizes(),
+            *self._bad_models(),
+            *self._bad_detectors(),
+        ]
         faults = faults or [*self._bad_layers(), *self._bad_rules()]
         faults = faults or [*self._bad_objectives()]
         if faults:
@@ -295,6 +302,12 @@ class Study(Config):
         """(key path, name, valid names) of every name that the study mentions."""
         originals = [name for name in self.id_datasets if name in self.datasets and not self.datasets[name].samples_of]
         for name, dataset in self.datasets.items():
+            if isinstance(dataset, ChangedConfig):
+                yield (
+                    f"datasets.{name}.of",
+                    dataset.of,
+                    [each for each in self.real_datasets if each not in self.changed],
+                )
             if samples := dataset.samples_of:
                 yield f"datasets.{name}.samples_of.dataset", samples.dataset, originals
                 yield f"datasets.{name}.samples_of.model", samples.model, [*self.models]
@@ -364,6 +377,18 @@ class Study(Config):
                     if chosen not in kept:
                         faults.append(f"datasets.{name}.samples_of.{key}: {chosen} is not among {key}s, {kept}")
         return faults
+
+    def _bad_changed(self) -> Iterator[str]:
+        """Sets of the images of another one that are dealt otherwise, drawn as well, or trained on."""
+        for name, other in self.changed.items():
+            for key in ChangedConfig.ALIKE:
+                here, there = (getattr(self.datasets[each], key) for each in (name, other))
+                if here != there:
+                    yield f"datasets.{name}.{key}: is {here}, but {there} of {other}, whose images it has; leave it out"
+            if self.datasets[name].samples_of:
+                yield f"datasets.{name}.samples_of: its images are those of {other}, changed; leave one of the two out"
+            if name in self.id_datasets:
+                yield f"id_datasets: {name} has the images of {other}, changed, and is only ever tested; leave it out"
 
     def _bad_models(self) -> Iterator[str]:
         """Models that do not take samples of the data's shape, or all of its tokens."""
@@ -563,6 +588,21 @@ class Study(Config):
         """The data sets with images of their own to score: all but those of samples."""
         return [name for name, dataset in self.datasets.items() if not dataset.samples_of]
 
+    @property
+    def own_datasets(self) -> list[str]:
+        """The data sets with images of their own that are not those of another one, changed."""
+        return [name for name in self.real_datasets if name not in self.changed]
+
+    @property
+    def changed(self) -> dict[str, str]:
+        """By data set of images of another one, changed, the name of the other."""
+        sets = self.datasets.items()
+        return {name: dataset.of for name, dataset in sets if isinstance(dataset, ChangedConfig)}
+
+    def images_of(self, dataset: str) -> str:
+        """The data set whose test images a set has, perhaps changed, so that the two are not independent."""
+        return self.datasets[dataset].stands_for or self.stands_for(self.changed.get(dataset, dataset))
+
     def stands_for(self, dataset: str) -> str:
         """The data set whose random numbers and place in comparisons a set takes: mostly its own."""
         return self.datasets[dataset].stands_for or self.original(dataset)
@@ -645,9 +685,30 @@ def _named(config: Any) -> Any:
     for kind, key in registry.KEYS.items():
         if isinstance(config.get(kind), Mapping):
             config[kind] = {name: _section_named(kind, key, name, given) for name, given in config[kind].items()}
-    if isinstance(config.get("datasets"), Mapping):
-        config = {"id_datasets": [name for name in config["datasets"] if isinstance(name, str)], **config}
+    if isinstance(sections := config.get("datasets"), Mapping):
+        own = [name for name, section in sections.items() if isinstance(name, str) and not _is_changed(section)]
+        datasets = {name: _with_original(section, sections) for name, section in sections.items()}
+        config = {"id_datasets": own, **config, "datasets": datasets}
     return config
+
+
+def _with_original(section: Any, sections: Mapping[str, Any]) -> Any:
+    """A section that names another one has that in it, and its keys that are alike."""
+    original = sections.get(str(section.get("of"))) if _is_changed(section) else None
+    if not isinstance(original, Mapping):
+        return section
+    alike = {key: original[key] for key in ChangedConfig.ALIKE if key in original}
+    others = {key: value for key, value in original.items() if key not in (*alike, "augmentation", "stands_for")}
+    return {**alike, **section, "section": others}
+
+
+def _is_changed(section: Any) -> bool:
+    """Whether a section with its source is one of images of another data set."""
+    source = section.get("source") if isinstance(section, Mapping) else None
+    try:
+        return isinstance(source, str) and issubclass(registry.config_class("datasets", source), ChangedConfig)
+    except registry.PluginError:
+        return False
 
 
 def _by_name(kind: registry.Kind, names: Any) -> Any:

@@ -33,6 +33,8 @@ def project(tmp_path_factory, published):
 def test_from_every_source_to_the_table(project, published, image, tmp_path):
     sizes, sets = {"train": 40, "fit": 20, "test": 20}, of_channels(image["channels"])
     datasets = {name: sizes | archives.options_of(name, tmp_path) for name in sets}
+    datasets["same"] = {"source": "dial", "of": "photos", "dial": "blur", "amount": 0}
+    sets.append("same")
     study = {
         "name": "sources",
         "image": image,
@@ -47,10 +49,14 @@ def test_from_every_source_to_the_table(project, published, image, tmp_path):
     (project / "study.yaml").write_text(yaml.safe_dump(study))
     results = project / "results/sources"
     targets = [f"results/sources/tables/{file}" for file in ("summary.txt", "datasets.csv")]
+    targets.append("results/sources/plots/glow/dials_photos_b=1.png")
     snakemake(project, "--forceall", *targets, study="study.yaml")
     table = pd.read_csv(results / "tables/auroc.csv")
     assert {*table["ood_dataset"]} == {*sets}
     assert table["auroc"].between(0, 1).all()
+    dials = pd.read_csv(results / "tables/dials.csv")
+    assert (dials.query("amount == 0")["auroc"] == 0.5).all()  # the same images with the same noise
+    assert {*zip(dials["dial"], dials["amount"], strict=True)} == {("contrast", 0.5), ("blur", 0)}
     described = pd.read_csv(results / "tables/datasets.csv").set_index("name")
     assert {*described.index} == {*sets}
     assert "This alone may tell them apart" in (results / "tables/summary.txt").read_text()

@@ -83,23 +83,30 @@ PLOTS = [
     *expand(
         f"{PLOT}/{{figure}}.{{form}}",
         model=study.models,
-        figure=["headline", "bits_per_dim", "auroc_by_excess", "auroc_by_total_cost"],
+        figure=["bits_per_dim", "auroc_by_excess", "auroc_by_total_cost"],
         form=["png", "pdf"],
     ),
-    *expand(
-        f"{PLOT}/{{figure}}_{{id}}.png",
-        model=study.models,
-        id=study.id_datasets,
-        figure=["auroc_by_epoch", "auroc_by_cost", "samples"],
-    ),
-    *(
+    *expand(f"{PLOT}/samples_{{id}}.png", model=study.models, id=study.id_datasets),
+]
+# A panel, or a row of panels, an OOD set: of many, as of dials, they are too many.
+PANELS = len(study.real_datasets) - 1 <= 12
+if PANELS:
+    PLOTS += [
         f"{PLOT}/scores_{id}_{detector}_b={b}.png".format(model=model)
         for model in study.models
         for id in study.id_datasets
         for detector in study.detectors_of(model)
         for b in study.features.batch_sizes
-    ),
-]
+    ]
+    PLOTS += expand(
+        f"{PLOT}/headline.{{form}}", model=study.models, form=["png", "pdf"]
+    )
+    PLOTS += expand(
+        f"{PLOT}/{{figure}}_{{id}}.png",
+        model=study.models,
+        id=study.id_datasets,
+        figure=["auroc_by_epoch", "auroc_by_cost"],
+    )
 # Models side by side, where two have a detector in common that reads them.
 COMPARED = [
     {name for name in study.detectors_of(model) if name not in study.controls}
@@ -107,6 +114,23 @@ COMPARED = [
 ]
 if any(one & other for one, other in itertools.combinations(COMPARED, 2)):
     PLOTS += expand(f"{RESULTS}/plots/models_by_excess.{{form}}", form=["png", "pdf"])
+# Sets with the images of an ID set, changed by a dial, and those ID sets.
+DIALS = {
+    name: study.datasets[name].model_dump(include={"of", "dial", "amount"})
+    for name in study.changed
+    if study.datasets[name].source == "dial"
+    and study.changed[name] in study.id_datasets
+}
+DIALLED = [*dict.fromkeys(each["of"] for each in DIALS.values())]
+if DIALLED:
+    TABLES.append(f"{TABLE}/dials.csv")
+    PLOTS += expand(
+        f"{PLOT}/dials_{{id}}_b={{b}}.png",
+        model=study.models,
+        id=DIALLED,
+        b=study.features.batch_sizes,
+    )
+STAGES = ["train", "extract", *(["extract_changed"] if study.changed else [])]
 READ_BY_LIKELIHOOD = [m for m in study.models if "likelihood" in study.detectors_of(m)]
 if study.epoch_rules:
     TABLES += [f"{TABLE}/epoch_choice.csv", f"{TABLE}/epoch_choice.txt"]
@@ -123,6 +147,7 @@ if "likelihood" in study.detectors:
     PLOTS += expand(f"{PLOT}/overlap.png", model=READ_BY_LIKELIHOOD)
 if "gradient_norms" in study.detectors:
     TABLES += expand(f"{TABLE}/layers_{{id}}.csv", id=study.id_datasets)
+if "gradient_norms" in study.detectors and PANELS:
     PLOTS += expand(
         f"{PLOT}/layers_{{id}}_b={{b}}.png",
         model=study.models,
@@ -270,8 +295,15 @@ def images_needed(dataset, split):
 
 def environment_of(dataset):
     """The conda environment in which the images of a data set are made: its source's ENVIRONMENT, or analysis."""
+    dataset = study.changed.get(dataset, dataset)
     source = registry.load("datasets", study.datasets[dataset].source)
     return f"../../envs/{getattr(source, 'ENVIRONMENT', 'analysis')}.yaml"
+
+
+def files_of_source(dataset):
+    """The files that its images are read by: of its source, and, where they are another's, changed, of that one's."""
+    names = dict.fromkeys([dataset, study.changed.get(dataset, dataset)])
+    return [registry.file_of("datasets", study.datasets[name].source) for name in names]
 
 
 def model_of_samples(dataset):
@@ -311,6 +343,7 @@ def all_sources():
         "make_images",
         "train",
         "extract",
+        *(["extract_changed"] if study.changed else []),
         "fit",
         "score",
         "evaluate",
@@ -365,7 +398,7 @@ def settings_of_images(dataset):
 def listed_jobs():
     """Each job as immature_ood.run takes it; those of one chain follow one another, and features their checkpoint."""
     for run in every_run():
-        for stage in ("train", "extract"):
+        for stage in STAGES:
             wildcards = {key: str(value) for key, value in run.items()}
             yield {
                 "rule": stage,
@@ -428,6 +461,8 @@ def claims():
             f"{SHARED}/checkpoints",
         )
         yield claim_of_features(features, "extract", run)
+        for file in features_of_changed(run)[:1]:
+            yield claim_of_features(file, "extract_changed", run)
     for run in every_fit_elsewhere():
         yield claim_of_features(FIT_ELSEWHERE.format(**run), "extract_elsewhere", run)
     for dataset in REAL if study.changes else []:
@@ -473,6 +508,11 @@ def every_stand_in():
         for folder in [FEATURES.format(**run)]
         for change in CHANGES
     ]
+def features_of_changed(run):
+    """The features of the sets that have another's images, changed, which are extracted together."""
+    return expand(
+        f"{FEATURES}/test-{{dataset}}.safetensors", dataset=study.changed, **run
+    )
 
 
 def every_run():
@@ -505,6 +545,7 @@ def date_back_what_other_images_made():
         validity.date_back_if_other(weights, used, there)
     for features in (
         *(f"{FEATURES}/fit.safetensors".format(**run) for run in every_run()),
+        *(file for run in every_run() for file in features_of_changed(run)),
         *(FIT_ELSEWHERE.format(**run) for run in every_fit_elsewhere()),
         *(file for file, _ in every_stand_in()),
     ):

@@ -6,13 +6,13 @@ rule extract:
     input:
         weights=f"{CHECKPOINT}/weights.safetensors",
         fit=of_original(f"{DATA}/fit.npy"),
-        test=expand(f"{DATA}/test.npy", dataset=study.real_datasets),
-        manifests=expand(f"{DATA}/manifest.json", dataset=study.real_datasets),
+        test=expand(f"{DATA}/test.npy", dataset=study.own_datasets),
+        manifests=expand(f"{DATA}/manifest.json", dataset=study.own_datasets),
     output:
         fit=f"{FEATURES}/fit.safetensors",
         test=expand(
             f"{FEATURES}/test-{{dataset}}.safetensors",
-            dataset=study.real_datasets,
+            dataset=study.own_datasets,
             allow_missing=True,
         ),
     log:
@@ -33,7 +33,7 @@ rule extract:
         features=study.features.model_dump(exclude={"layers"}),
         layers=lambda wildcards: layers_of_features(),
         statistics=statistics_of,
-        datasets=study.real_datasets,
+        datasets=study.own_datasets,
         original=lambda wildcards: study.original(wildcards.id),
         source=lambda wildcards: sources(
             "extract.py",
@@ -61,6 +61,48 @@ use rule extract as extract_elsewhere with:
     params:  # and what else extract has
         datasets=[],
         original=lambda wildcards: wildcards.dataset,
+
+
+if study.changed:
+
+    # An image takes the random numbers of the set that it is from: where nothing of it is changed, nothing is.
+    rule extract_changed:
+        input:
+            weights=f"{CHECKPOINT}/weights.safetensors",
+            test=expand(f"{DATA}/test.npy", dataset=study.changed),
+            manifests=expand(f"{DATA}/manifest.json", dataset=study.changed),
+        output:
+            test=expand(
+                f"{FEATURES}/test-{{dataset}}.safetensors",
+                dataset=study.changed,
+                allow_missing=True,
+            ),
+        log:
+            f"{LOGS}/extract_changed/{RUN}/epoch={{epoch}}.log",
+        benchmark:
+            f"{BENCHMARKS}/extract_changed/{RUN}/epoch={{epoch}}.tsv"
+        conda:
+            "../../envs/torch.yaml"
+        threads: study.threads
+        resources:
+            gpu=GPUS,
+            device=study.device,
+            mem_mb=memory(4000),
+            runtime=240,
+        params:
+            threads=study.threads,
+            data=study.data.model_dump(),
+            features=study.features.model_dump(exclude={"layers"}),
+            layers=lambda wildcards: layers_of_features(),
+            statistics=statistics_of,
+            changed=study.changed,
+            source=lambda wildcards: sources(
+                "extract_changed.py",
+                registry.file_of("models", study.models[wildcards.model].architecture),
+                KIND,
+            ),
+        script:
+            "../scripts/extract_changed.py"
 
 
 rule measure:

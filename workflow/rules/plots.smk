@@ -202,6 +202,33 @@ rule plot_layers:
         "../scripts/plot_layers.py"
 
 
+rule plot_dials:
+    input:
+        f"{TABLE}/dials.csv",
+    output:
+        [
+            report(
+                f"{PLOT}/dials_{{id}}_b={b}.png",
+                caption="../report/dials.rst",
+                category="Dials",
+                labels={"ID": "{id}", "model": "{model}", "b": str(b)},
+            )
+            for b in study.features.batch_sizes
+        ],
+    log:
+        f"{LOGS}/plot_dials/{{model}}/{{id}}.log",
+    benchmark:
+        f"{BENCHMARKS}/plot_dials/{{model}}/{{id}}.tsv"
+    localrule: True
+    conda:
+        "../../envs/analysis.yaml"
+    params:
+        batch_sizes=study.features.batch_sizes,
+        source=sources("plot_dials.py"),
+    script:
+        "../scripts/plot_dials.py"
+
+
 rule plot_training:
     input:
         f"{TABLE}/training.csv",

@@ -102,7 +102,7 @@ rule means:
     params:
         evaluation=EVALUATION,
         controls=study.controls,
-        names={name: study.stands_for(name) for name in study.real_datasets},
+        names={name: study.images_of(name) for name in study.real_datasets},
         source=sources("means.py"),
     script:
         "../scripts/means.py"
@@ -129,7 +129,7 @@ rule claim:
     params:
         evaluation=EVALUATION,
         controls=study.controls,
-        names={name: study.stands_for(name) for name in study.real_datasets},
+        names={name: study.images_of(name) for name in study.real_datasets},
         one_pass=study.training.epochs_per_pass,
         source=sources("claim.py"),
     script:
@@ -159,7 +159,7 @@ rule detector_table:
         evaluation=EVALUATION,
         controls=study.controls,
         reference=study.reference,
-        names={name: study.stands_for(name) for name in study.real_datasets},
+        names={name: study.images_of(name) for name in study.real_datasets},
         source=sources("detector_table.py"),
     script:
         "../scripts/detector_table.py"
@@ -298,7 +298,7 @@ rule overlap:
     params:
         evaluation=EVALUATION,
         dimensions=study.data.dimensions,
-        names={name: study.stands_for(name) for name in study.datasets},
+        names={name: study.images_of(name) for name in study.datasets},
         source=sources("overlap.py"),
     script:
         "../scripts/overlap.py"
@@ -362,6 +362,25 @@ rule samples_table:
         source=sources("samples_table.py"),
     script:
         "../scripts/samples_table.py"
+
+
+rule dial_table:
+    input:
+        expand(f"{TABLE}/auroc_{{id}}.csv", id=DIALLED),
+    output:
+        f"{TABLE}/dials.csv",
+    log:
+        f"{LOGS}/dial_table.log",
+    benchmark:
+        f"{BENCHMARKS}/dial_table.tsv"
+    localrule: True
+    conda:
+        "../../envs/analysis.yaml"
+    params:
+        dials=DIALS,
+        source=sources("dial_table.py"),
+    script:
+        "../scripts/dial_table.py"
 
 
 rule provenance:
