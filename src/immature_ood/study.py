@@ -178,6 +178,8 @@ class EvaluationConfig(Config):
     """A pair that one of these detectors solves is told apart; by default those that read no trained model."""
     reference: str | None = None
     """Detectors are compared with the one of this name; by default with gradient_norms, if the study has it."""
+    calibration_images: NonNegative = 0
+    """So many images of the ID fit set, after those that detectors are fitted on, give p-values and false alarms."""
 
 
 class Study(Config):
@@ -240,6 +242,7 @@ class Study(Config):
         faults = faults or [*self._bad_samples(), *self._bad_sizes(), *self._bad_models(), *self._bad_detectors()]
         faults = faults or self._bad_layers()
         faults = faults or [*self._bad_objectives()]
+        faults = faults or self._none_to_calibrate()
         if faults:
             raise ValueError("\n".join(faults))
         return self
@@ -429,6 +432,7 @@ class Study(Config):
             if (getattr(self.features, cap) or 0) % b
         ]
         faults += self._too_few_groups()
+        faults += self._bad_calibration()
         faults += [
             f"datasets.{name}.{split}: {getattr(dataset, split)} images, but the study uses {count}"
             for name, dataset in self.datasets.items()
@@ -444,8 +448,20 @@ class Study(Config):
         if dataset in self.id_datasets:
             needed["train"] = max(self.training_of(model).images_needed for model in self.models)
         if dataset in self.id_datasets and of_its_own:
-            needed["fit"] = self.features.fit_images
+            needed["fit"] = self.features.fit_images + self.evaluation.calibration_images
         return needed
+
+    def _bad_calibration(self) -> Iterator[str]:
+        """Calibration images fill groups, and nothing is fitted on the images whose false alarms are counted."""
+        images, key = self.evaluation.calibration_images, "evaluation.calibration_images"
+        yield from (
+            f"{key}: {images} is not a multiple of batch size {b}" for b in self.features.batch_sizes if images % b
+        )
+        if images and self.fit_set == "test":
+            yield (
+                f"{key}: p-values of the test images say nothing where detectors are fitted on them; take fit_set: "
+                "held_out, or leave it out"
+            )
 
     def _too_few_groups(self) -> list[str]:
         """A layer varies over two groups at least."""
@@ -488,6 +504,15 @@ class Study(Config):
             if config.pools_seeds == pooled
         }
         return {name: places for name, places in found.items() if places}
+
+    def calibrated(self, place: Place) -> list[str]:
+        """The detectors that calibration images are scored with at a place: those that read it and no other."""
+        return [name for name, reads in self.readings(place).items() if reads == [place]]
+
+    def _none_to_calibrate(self) -> list[str]:
+        if not self.evaluation.calibration_images or any(map(self.calibrated, self.places())):
+            return []
+        return ["evaluation.calibration_images: no detector reads one checkpoint alone; add one, or leave the key out"]
 
     @property
     def controls(self) -> list[str]:

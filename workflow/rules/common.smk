@@ -54,6 +54,7 @@ RUN = "{id}/{model}/seed={seed}"
 CHECKPOINT = f"{SHARED}/checkpoints/{RUN}/epoch={{epoch}}"
 FEATURES = f"{RESULTS}/features/{RUN}/epoch={{epoch}}"
 FIT_ELSEWHERE = f"{FEATURES}/fit-{{dataset}}.safetensors"
+CALIBRATION_FEATURES = f"{FEATURES}/calibration.safetensors"
 SCORES = f"{RESULTS}/scores/{RUN}/epoch={{epoch}}"
 TABLE = f"{RESULTS}/tables"
 PLOT = f"{RESULTS}/plots/{{model}}"
@@ -121,6 +122,18 @@ if "gradient_norms" in study.detectors:
         model=study.models,
         id=study.id_datasets,
         b=study.features.batch_sizes,
+    )
+# Where calibration images are scored, and the models that have such places.
+CALIBRATED = [
+    place._asdict()
+    for place in study.places()
+    if study.evaluation.calibration_images and study.calibrated(place)
+]
+if CALIBRATED:
+    TABLES += expand(f"{TABLE}/false_alarms.{{form}}", form=["csv", "txt", "html"])
+    PLOTS += expand(
+        f"{PLOT}/false_alarms.png",
+        model=dict.fromkeys(place["model"] for place in CALIBRATED),
     )
 
 
@@ -423,6 +436,9 @@ def claims():
         yield claim_of_features(features, "extract", run)
     for run in every_fit_elsewhere():
         yield claim_of_features(FIT_ELSEWHERE.format(**run), "extract_elsewhere", run)
+    for run in CALIBRATED:
+        file = CALIBRATION_FEATURES.format(**run)
+        yield claim_of_features(file, "extract_calibration", run)
 
 
 def claim_of_features(file, rule, run):
@@ -478,6 +494,7 @@ def date_back_what_other_images_made():
     for features in (
         *(f"{FEATURES}/fit.safetensors".format(**run) for run in every_run()),
         *(FIT_ELSEWHERE.format(**run) for run in every_fit_elsewhere()),
+        *(CALIBRATION_FEATURES.format(**run) for run in CALIBRATED),
     ):
         used = validity.metadata_of(features).get("made_from", {}).get("pixels", {})
         validity.date_back_if_other(features, used, there)
