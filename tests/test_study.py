@@ -236,6 +236,31 @@ def test_detectors_fitted_on_the_test_set_need_two_groups_of_it():
     assert Study.parse(config | {"fit_set": "held_out"}).features.batch_sizes == [500]
 
 
+def with_calibration(**changes):
+    """A study whose fit images are half fitted on and half for calibration."""
+    return changed("features.fit_images", 500) | {"evaluation": {"calibration_images": 500}} | changes
+
+
+def test_calibration_images_need_detectors_that_see_neither_them_nor_the_test_images():
+    assert Study.parse(with_calibration()).images_needed("digits")["fit"] == 1000
+    (fault,) = [line for line in faults(with_calibration(evaluation={"calibration_images": 7})) if "batch" in line]
+    assert fault == "evaluation.calibration_images: 7 is not a multiple of batch size 5"
+    more = faults(with_calibration(evaluation={"calibration_images": 505}))
+    assert more[0] == "datasets.digits.fit: 1000 images, but the study uses 1005"
+    (fault,) = faults(with_calibration(fit_set="test"))
+    assert fault.startswith("evaluation.calibration_images: p-values of the test images say nothing")
+    pooled = {"pooled": {"detector": "waic"}}
+    assert faults(with_calibration(detectors=pooled, seeds=[0, 1])) == [
+        "evaluation.calibration_images: no detector reads one checkpoint alone; add one, or leave the key out"
+    ]
+    study = Study.parse(with_calibration(detectors={"likelihood": {}, **pooled}, seeds=[0, 1]))
+    assert {(place.seed, *study.calibrated(place)) for place in study.places()} == {
+        (0, "likelihood"),
+        (1, "likelihood"),
+        ("all",),
+    }
+
+
 @pytest.mark.parametrize("name", ["NA", "None", "null", "True", "1e3", "inf", "007", "2024", "test", "train", "n" * 64])
 def test_a_name_may_look_like_anything_else(name):
     config = changed(f"datasets.{name}", {"source": "digits"}) | {"models": {name: {}}}

@@ -101,11 +101,12 @@ def false_alarm_table(
     """One row a checkpoint, data set, b, detector and level, with the columns COLUMNS, sorted.
 
     scores: of each checkpoint, those of its fit and test images, and those of its calibration images; detectors that
-    have none of the latter have no rows. known: by ID data set. Rows with ood_dataset = id_dataset are of false alarms:
-    their verdict is ABOVE if the interval of the rate is above likely_rate, what calibration sets of so many units stay
-    below with the probability `confidence`; OUT_OF_REACH if no p-value is as low as the level; TOO_FEW without an
-    interval; else WITHIN. The others are of detections, and have none. Intervals are about test images, by unit; model,
-    detector and calibration images are held fixed. Raises ValueError if chains lack a training.
+    have none of the latter have no rows. known: by ID data set. The verdict is OUT_OF_REACH if no p-value can be as low
+    as the level, so that there are no alarms. Else rows with ood_dataset = id_dataset, of false alarms, have ABOVE if
+    the interval of the rate is above likely_rate, what calibration sets of so many units stay below with the
+    probability `confidence`; TOO_FEW without an interval; and WITHIN. The others, of detections, have none. Intervals
+    are about test images, by unit; model, detector and calibration images are held fixed. alarms_of_fit_images is NaN
+    where fit images are too few for the level. Raises ValueError if chains lack a training.
     """
     rows = [
         row | {"familiar_calibration": familiar.calibration, "familiar_test": familiar.test}
@@ -138,25 +139,28 @@ def _rows(tested: Scores, calibration: Scores, chain: Chain, confidence: float) 
 class _Tested:
     """One detector's p-values of one data set's (G,) test groups.
 
-    valid, invalid: by calibration images, by fit images. units: (G,). calibration_units: how many. of_id: whether the
-    groups are ID.
+    valid, invalid: by calibration images, by fit images; calibration_units, fit_units: of how many units these are.
+    units: (G,), of the test groups. of_id: whether these are ID.
     """
 
     valid: np.ndarray
     invalid: np.ndarray
     units: np.ndarray
     calibration_units: int
+    fit_units: int
     of_id: bool
 
     @classmethod
     def of(cls, tested: Scores, calibration: Scores, key: tuple[str, int], dataset: str) -> Self:
         own, (detector, b) = tested.checkpoint.id_dataset, key
-        scores, of_calibration = tested.of(detector, b, dataset), calibration.units_of(b, own, CALIBRATION)
+        scores = tested.of(detector, b, dataset)
+        of_calibration, of_fit = calibration.units_of(b, own, CALIBRATION), tested.units_of(b, own, "fit")
         return cls(
             p_values(scores, calibration.of(detector, b, own, CALIBRATION), of_calibration),
-            p_values(scores, tested.of(detector, b, own, "fit"), tested.units_of(b, own, "fit")),
+            p_values(scores, tested.of(detector, b, own, "fit"), of_fit),
             tested.units_of(b, dataset),
             len(np.unique(of_calibration)),
+            len(np.unique(of_fit)),
             dataset == own,
         )
 
@@ -164,24 +168,26 @@ class _Tested:
         """The columns that depend on the level, and how many units they are of."""
         shares = by_unit(self.valid <= level, self.units)
         alarms, likely = mean_share(shares, confidence), likely_rate(level, self.calibration_units, confidence)
-        reached = least_p_value(self.calibration_units) <= level
+        reached, by_fit = (least_p_value(units) <= level for units in (self.calibration_units, self.fit_units))
+        of_fit_images = by_unit(self.invalid <= level, self.units).mean() if by_fit else np.nan
         return {
             "level": level,
             "calibration_units": self.calibration_units,
             "test_units": len(shares),
             **{"alarms": alarms.value, "alarms_low": alarms.low, "alarms_high": alarms.high},
             "likely_rate": likely,
-            "verdict": _verdict(alarms, reached, likely) if self.of_id else "",
-            "alarms_of_fit_images": by_unit(self.invalid <= level, self.units).mean(),
+            "verdict": self._verdict(alarms, reached, likely),
+            "alarms_of_fit_images": of_fit_images,
         }
 
-
-def _verdict(alarms: Estimate, reached: bool, likely: float) -> str:
-    if not reached:
-        return OUT_OF_REACH
-    if np.isnan(alarms.low):
-        return TOO_FEW
-    return ABOVE if alarms.low > likely else WITHIN
+    def _verdict(self, alarms: Estimate, reached: bool, likely: float) -> str:
+        if not reached:
+            return OUT_OF_REACH
+        if not self.of_id:
+            return ""
+        if np.isnan(alarms.low):
+            return TOO_FEW
+        return ABOVE if alarms.low > likely else WITHIN
 
 
 # For people -----------------------------------------------------------------------------------------------------------
@@ -193,16 +199,22 @@ def false_alarm_summary(table: pd.DataFrame) -> str:
     table: what false_alarm_table gives.
     """
     own = table[table["id_dataset"] == table["ood_dataset"]]
-    parts = [_by_epoch(rows, *key) for key, rows in own.groupby(["model", "batch_size", "level"])]
-    return "\n\n".join([*parts, _by_maturity(table), EXPLAINED, *_out_of_reach(own), *_strangers(own)]) + "\n"
+    reached = table[table["verdict"] != OUT_OF_REACH]
+    by_key = own[own["verdict"] != OUT_OF_REACH].groupby(["model", "batch_size", "level"])
+    notes = "\n".join([EXPLAINED, *_out_of_reach(own), *_strangers(own)])
+    return "\n\n".join([*(_by_epoch(rows, *key) for key, rows in by_key), _by_maturity(reached), notes]) + "\n"
 
 
 def _by_epoch(own: pd.DataFrame, model: str, b: int, level: float) -> str:
     seeds = " and seeds" if own["seed"].nunique() > 1 else ""
     means = own.groupby(["detector", "epoch"])[["alarms", "alarms_of_fit_images"]].mean()
-    cells = means.apply(lambda row: f"{row['alarms']:.3f} ({row['alarms_of_fit_images']:.3f})", axis=1).unstack()
+    cells = means.apply(lambda row: "{} ({})".format(*map(_number, row)), axis=1).unstack().fillna("–")
     title = TITLE.format(model=model, b=b, level=level, seeds=seeds)
-    return f"{title}\n{tabulate(cells.fillna('–'), headers=['detector', *map(str, cells.columns)])}"
+    return f"{title}\n{tabulate(cells, headers=['detector', *map(str, cells.columns)], disable_numparse=True)}"
+
+
+def _number(value: float) -> str:
+    return "–" if np.isnan(value) else f"{value:.3f}"
 
 
 def _by_maturity(table: pd.DataFrame) -> str:
@@ -213,7 +225,7 @@ def _by_maturity(table: pd.DataFrame) -> str:
         own, told = found[of_id], found[of_id & found["verdict"].isin([WITHIN, ABOVE])]
         above = f"{told['verdict'].eq(ABOVE).sum()} of {len(told)}"
         rates = [own["alarms"].mean(), own["alarms_of_fit_images"].mean(), found[~of_id]["alarms"].mean()]
-        rows.append([f"{level:g}", state, *(f"{rate:.3f}" for rate in rates[:2]), above, f"{rates[2]:.3f}"])
+        rows.append([f"{level:g}", state, *map(_number, rates[:2]), above, _number(rates[2])])
     headers = ["level", "model", "false alarms", "of fit images", "above", "detections"]
     return tabulate(sorted(rows, key=lambda row: row[0]), headers, disable_numparse=True)
 

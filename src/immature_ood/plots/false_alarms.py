@@ -10,7 +10,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
+from matplotlib.ticker import MaxNLocator
 
+from immature_ood.false_alarms import OUT_OF_REACH
 from immature_ood.plots.rows import once, one_model
 from immature_ood.plots.style import (
     GREY,
@@ -40,8 +42,8 @@ def false_alarms(table: pd.DataFrame) -> Figure:
     """The share of ID groups that raise an alarm against epoch; a panel a detector and b, a colour a level.
 
     table: what false_alarms.false_alarm_table gives, rows of one model; those of OOD sets are left out. A band reaches
-    from each level to what so many calibration images make likely. Raises ValueError if there is no row of an ID set,
-    or several models.
+    from each level to what so many calibration images make likely; a level that is out of their reach has no curve.
+    Raises ValueError if there is no row of an ID set, or several models.
     """
     rows = one_model(table[table["id_dataset"] == table["ood_dataset"]])
     if rows.empty:
@@ -69,6 +71,7 @@ def _panel(axes: Axes, rows: pd.DataFrame, looks: dict[str, Look]) -> None:
     for level, of_level in rows.groupby("level"):
         look = looks[f"{level:g}"]
         axes.axhline(level, color=look.colour, **LEVEL, label="_level")
+        of_level = of_level[of_level["verdict"] != OUT_OF_REACH]
         band = of_level.groupby("epoch")["likely_rate"].max().clip(lower=level)
         axes.fill_between(band.index, np.full(len(band), level), band, color=look.colour, alpha=0.15, linewidth=0)
         for _, one in of_level.sort_values("epoch").groupby(["id_dataset", "seed"]):
@@ -77,6 +80,7 @@ def _panel(axes: Axes, rows: pd.DataFrame, looks: dict[str, Look]) -> None:
         axes.plot(means.index, means["alarms_of_fit_images"], color=look.colour, **OF_FIT_IMAGES, label="_fit images")
         axes.plot(means.index, means["alarms"], color=look.colour, marker=look.marker, label=f"{level:g}")
     axes.set_ylim(bottom=0)
+    axes.yaxis.set_major_locator(MaxNLocator(4, prune="upper"))  # the highest would touch the title
 
 
 def _handles(looks: dict[str, Look]) -> list[Artist]:
