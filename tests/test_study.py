@@ -261,6 +261,33 @@ def test_calibration_images_need_detectors_that_see_neither_them_nor_the_test_im
     }
 
 
+@pytest.mark.parametrize(
+    ("drift", "line"),
+    [
+        (
+            {"of": "digts", "through": ["glyphs"]},
+            "evaluation.drift.font.of: unknown name 'digts'; did you mean 'digits'?",
+        ),
+        (
+            {"of": "digits", "through": ["glyps"]},
+            "evaluation.drift.font.through.0: unknown name 'glyps'; did you mean 'glyphs'?",
+        ),
+        ({"of": "digits", "through": []}, "evaluation.drift.font.through: List should have at least 1 item"),
+    ],
+)
+def test_a_drift_names_an_id_set_and_others(drift, line):
+    (found,) = faults(with_calibration(evaluation={"calibration_images": 500, "drift": {"font": drift}}))
+    assert found.startswith(line)
+
+
+def test_a_drift_goes_through_other_sets_and_needs_calibration_images():
+    itself = {"font": {"of": "digits", "through": ["digits"]}}
+    (found,) = faults(with_calibration(evaluation={"calibration_images": 500, "drift": itself}))
+    assert found.startswith("evaluation.drift.font.through.0: unknown name 'digits'; valid names: ")
+    (found,) = faults(with_calibration(evaluation={"drift": {"font": {"of": "digits", "through": ["glyphs"]}}}))
+    assert found.startswith("evaluation.calibration_images: evaluation.drift has alarms by p-values; give so many")
+
+
 @pytest.mark.parametrize("name", ["NA", "None", "null", "True", "1e3", "inf", "007", "2024", "test", "train", "n" * 64])
 def test_a_name_may_look_like_anything_else(name):
     config = changed(f"datasets.{name}", {"source": "digits"}) | {"models": {name: {}}}

@@ -46,6 +46,7 @@ from immature_ood.registry import SECTIONS
 __all__ = [
     "DEFAULT_MODEL",
     "DETECTORS",
+    "DriftConfig",
     "EvaluationConfig",
     "FeatureConfig",
     "Study",
@@ -165,6 +166,15 @@ class FeatureConfig(Config):
     """Noise is fixed for an image, fresh at every checkpoint, or none; a model's own noise is never none, but fixed."""
 
 
+class DriftConfig(Config):
+    """A stream of ID images that change step by step."""
+
+    of: str
+    """The stream begins with test images of this ID data set."""
+    through: Annotated[list[str], Field(min_length=1)]
+    """It goes on with those of each of these data sets, such as the same images turned by a growing amount."""
+
+
 class EvaluationConfig(Config):
     """How AUROCs are given an interval and compared."""
 
@@ -180,6 +190,8 @@ class EvaluationConfig(Config):
     """Detectors are compared with the one of this name; by default with gradient_norms, if the study has it."""
     calibration_images: NonNegative = 0
     """So many images of the ID fit set, after those that detectors are fitted on, give p-values and false alarms."""
+    drift: dict[Name, DriftConfig] = {}
+    """Streams by name: false alarms, detections, and when to refit, in tables/drift.csv; needs calibration_images."""
 
 
 class Study(Config):
@@ -298,6 +310,10 @@ class Study(Config):
             yield "baselines", name, [*self.detectors, *self.models]
         for i, name in enumerate(self.evaluation.controls or []):
             yield f"evaluation.controls.{i}", name, [*self.detectors]
+        for name, drift in self.evaluation.drift.items():
+            yield f"evaluation.drift.{name}.of", drift.of, [each for each in originals if each in self.id_datasets]
+            others = [each for each in self.real_datasets if each != drift.of]
+            yield from ((f"evaluation.drift.{name}.through.{i}", each, others) for i, each in enumerate(drift.through))
         if self.evaluation.reference is not None:
             yield "evaluation.reference", self.evaluation.reference, [*self.detectors]
 
@@ -457,6 +473,8 @@ class Study(Config):
         yield from (
             f"{key}: {images} is not a multiple of batch size {b}" for b in self.features.batch_sizes if images % b
         )
+        if self.evaluation.drift and not images:
+            yield f"{key}: evaluation.drift has alarms by p-values; give so many images, such as 500"
         if images and self.fit_set == "test":
             yield (
                 f"{key}: p-values of the test images say nothing where detectors are fitted on them; take fit_set: "

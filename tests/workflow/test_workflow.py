@@ -129,7 +129,7 @@ def test_the_page_on_results_names_all_that_a_run_makes(project):
     named = {path: {file for file in files if pattern.fullmatch(file)} for path, pattern in patterns.items()}
     assert not files - set().union(*named.values())
     of_others = re.compile(
-        r"report\.html|jobs\.json|plots/models.*|tables/(audit|samples).*|.*/(calibration|false_alarms)\..*"
+        r"report\.html|jobs\.json|plots/models.*|tables/(audit|samples).*|.*/(calibration|false_alarms|drift)\..*"
     )  # of others
     assert [path for path, found in named.items() if not found and not of_others.fullmatch(path)] == []
 
@@ -516,9 +516,12 @@ def test_calibration_images_are_further_images_of_the_fit_set_and_make_nothing_e
     """Also where Snakemake's memory is gone; another number of them makes them anew."""
     folder = tmp_path / "project"
     shutil.copytree(project, folder)
-    option = ["--config", "evaluation={calibration_images: 40}", "id_datasets=[digits]", "epochs=[3]"]
-    targets = ["results/smoke/tables/false_alarms.csv", "results/smoke/plots/glow/false_alarms.png"]
-    made = {"extract_calibration": 1, "score_calibration": 1, "false_alarms": 1, "plot_false_alarms": 1}
+    evaluation = "evaluation={calibration_images: 40, drift: {letters: {of: digits, through: [glyphs]}}}"
+    option = ["--config", evaluation, "id_datasets=[digits]", "epochs=[3]"]
+    targets = [f"results/smoke/{path}" for path in ("tables/false_alarms.csv", "tables/drift.csv")]
+    targets.append("results/smoke/plots/glow/false_alarms.png")
+    made = {"extract_calibration": 1, "score_calibration": 1, "false_alarms": 1, "drift": 1, "plot_false_alarms": 1}
+    made |= {"training_log": 1}  # of one epoch
     assert jobs(folder, *targets, *option) == made
     snakemake(folder, *targets, *option)
     place = "digits/glow/seed=0/epoch=3"
@@ -540,9 +543,13 @@ def test_calibration_images_are_further_images_of_the_fit_set_and_make_nothing_e
     expected = np.mean([alarms[units == unit].mean() for unit in {*units.tolist()}])
     assert row["alarms"].item() == pytest.approx(expected, abs=1e-5)
     assert "p ≤ 0.01 is out of reach of 40" in (folder / "results/smoke/tables/false_alarms.txt").read_text()
+    drift = pd.read_csv(folder / targets[1])
+    assert {*zip(drift["stage"], drift["dataset"], strict=True)} == {(0, "digits"), (1, "glyphs")}
+    assert drift["refit"].between(0, 1).all()
     shutil.rmtree(folder / ".snakemake")
     assert not {"train", "extract", "extract_calibration"} & jobs(folder, *targets, *option).keys()
     fewer = [*option[:1], "evaluation={calibration_images: 30}", *option[2:]]
+    targets.remove("results/smoke/tables/drift.csv")
     said = snakemake(folder, *targets, "--dry-run", *fewer, ok=False)
     assert "calibration_images is 40, but 30 in this study" in said
 

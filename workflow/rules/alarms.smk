@@ -1,5 +1,11 @@
 # False alarms: calibration images scored by the fitted detectors, the p-values that they give, and what these promise.
 
+DRIFTING = [
+    run
+    for run in CALIBRATED
+    if run["id"] in {drift.of for drift in study.evaluation.drift.values()}
+]
+
 
 rule score_calibration:
     input:
@@ -75,6 +81,30 @@ rule false_alarms:
         ),
     script:
         "../scripts/false_alarms.py"
+
+
+rule drift:
+    input:
+        scores=[f"{SCORES}/scores.safetensors".format(**run) for run in DRIFTING],
+        calibration=[
+            f"{SCORES}/calibration.safetensors".format(**run) for run in DRIFTING
+        ],
+    output:
+        f"{TABLE}/drift.csv",
+    log:
+        f"{LOGS}/drift.log",
+    benchmark:
+        f"{BENCHMARKS}/drift.tsv"
+    conda:
+        "../../envs/analysis.yaml"
+    resources:
+        mem_mb=memory(4000),
+        runtime=120,
+    params:
+        drift=study.evaluation.model_dump()["drift"],
+        source=sources("drift.py"),
+    script:
+        "../scripts/drift.py"
 
 
 rule plot_false_alarms:

@@ -135,6 +135,8 @@ if CALIBRATED:
         f"{PLOT}/false_alarms.png",
         model=dict.fromkeys(place["model"] for place in CALIBRATED),
     )
+if study.evaluation.drift:
+    TABLES.append(f"{TABLE}/drift.csv")
 
 
 def one_of(names):

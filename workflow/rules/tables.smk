@@ -6,7 +6,7 @@ from immature_ood.counterparts import published_names
 
 # What a table follows from that is not about controls or calibration images.
 EVALUATION = study.evaluation.model_dump(
-    exclude={"controls", "reference", "calibration_images"}
+    exclude={"controls", "reference", "calibration_images", "drift"}
 )
 REAL = [name for name in study.id_datasets if name in study.real_datasets]
 
