@@ -83,7 +83,7 @@ def test_ood_images_alone_are_told_by_the_capital_too():
 
 def test_without_drift_few_streams_ask_to_refit_and_false_alarms_keep_their_level():
     """Over calibration sets, which streams of one table share: their mean is what the guarantee is about."""
-    tables = [drift_table([made_up(seed=seed, groups=240, calibration=200)], DRIFT) for seed in range(40)]
+    tables = [drift_table([made_up(seed=seed, groups=240, calibration=200)], DRIFT) for seed in range(25)]
     ends = [table.query("ood_dataset == 'digits' and stage == 2").iloc[0] for table in tables]
     refits = np.array([row["refit"] for row in ends])
     assert refits.mean() <= REFIT + 4 * max(refits.std(), 0.05) / math.sqrt(len(refits))

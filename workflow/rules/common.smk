@@ -129,6 +129,7 @@ CALIBRATED = [
     for place in study.places()
     if study.evaluation.calibration_images and study.calibrated(place)
 ]
+ALARMS = ("extract_calibration", "score_calibration", "false_alarms", "drift")
 if CALIBRATED:
     TABLES += expand(f"{TABLE}/false_alarms.{{form}}", form=["csv", "txt", "html"])
     PLOTS += expand(
@@ -324,6 +325,7 @@ def all_sources():
         "evaluate",
         "layer_auroc",
         "immature",
+        *(ALARMS if CALIBRATED else ()),
     )
     scripts = (
         Path(workflow.basedir) / f"workflow/scripts/{stage}.py" for stage in stages
