@@ -26,6 +26,7 @@ include: "workflow/rules/features.smk"
 include: "workflow/rules/elsewhere.smk"
 include: "workflow/rules/detect.smk"
 include: "workflow/rules/tables.smk"
+include: "workflow/rules/alarms.smk"
 include: "workflow/rules/audit.smk"
 include: "workflow/rules/epoch_choice.smk"
 include: "workflow/rules/plots.smk"
@@ -67,12 +68,14 @@ rule features:
         every_checkpoint(f"{FEATURES}/fit.safetensors"),
         [file for run in every_run() for file in features_of_changed(run)],
         [FIT_ELSEWHERE.format(**run) for run in every_fit_elsewhere()],
+        [CALIBRATION_FEATURES.format(**run) for run in CALIBRATED],
     localrule: True
 
 
 rule scores:
     input:
         every_scored(f"{SCORES}/scores.safetensors"),
+        [f"{SCORES}/calibration.safetensors".format(**run) for run in CALIBRATED],
     localrule: True
 
 

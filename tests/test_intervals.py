@@ -6,7 +6,7 @@ from coverage_intervals import AUROCS, SHAPES, Setting, paired, single
 from scipy import stats
 
 from immature_ood.evaluation import verdict
-from immature_ood.intervals import FEWEST_UNITS, Difference, Units, auroc_difference, compare, evaluate
+from immature_ood.intervals import FEWEST_UNITS, Difference, Units, auroc_difference, compare, evaluate, mean_share
 from immature_ood.metrics import auroc_influence
 from immature_ood.study import EvaluationConfig
 
@@ -164,6 +164,25 @@ def test_with_few_units_there_is_no_interval(few):
 def test_as_many_units_as_needed_have_an_interval():
     units = Units.numbered(np.arange(40) % FEWEST_UNITS, np.arange(40))
     assert evaluate(*gaussian(40, 1.0, 0), CONFIG, units)["auroc"].low > 0
+
+
+@pytest.mark.parametrize(("rate", "units"), [(0.02, 300), (0.3, 40), (0.05, 1000)])
+def test_the_interval_of_a_mean_share_holds_the_truth(rate, units):
+    """Of units with one group, and of units whose groups raise alarms together: Clopper and Pearson's is exact."""
+    generator = np.random.default_rng(0)
+    for groups in (1, 3):
+        drawn = generator.binomial(groups, rate, (1000, units)) / groups
+        found = [mean_share(shares, 0.95) for shares in drawn]
+        assert [one.value for one in found] == pytest.approx(drawn.mean(axis=1))
+        assert np.mean([one.low <= rate <= one.high for one in found]) >= 0.95 - 4 * np.sqrt(0.05 * 0.95 / 1000)
+
+
+def test_the_interval_of_a_mean_share_is_clopper_and_pearsons_with_students_quantile():
+    shares = np.arange(400) < 20
+    found, exact = mean_share(shares, 0.95), stats.binomtest(20, 400).proportion_ci(0.95, "exact")
+    assert (found.low, found.high) == pytest.approx((exact.low, exact.high), rel=0.03)
+    assert mean_share(np.zeros(50), 0.95).low == 0 < mean_share(np.zeros(50), 0.95).high
+    assert np.isnan(mean_share(np.zeros(9), 0.95).low)
 
 
 def test_a_smallest_score_that_is_left_out_counts_for_nothing():

@@ -16,6 +16,7 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 
 from immature_ood import plots, registry
+from immature_ood.false_alarms import OUT_OF_REACH, WITHIN
 from immature_ood.kinds.images import Config as ImageConfig
 from immature_ood.overlap import correlation_table
 from immature_ood.plots.style import looks_of
@@ -188,6 +189,21 @@ def layer_table(layers, id_datasets=("digits",), ood_datasets=("photos", "glyphs
     return pd.DataFrame(rows)
 
 
+def false_alarm_rows(id_datasets=DATASETS, seeds=(0, 1), detectors=DETECTORS, levels=(0.01, 0.05), epochs=EPOCHS):
+    """A table like false_alarms.csv: about the level, more by fit images; out of reach of b = 5 at the lowest level."""
+    generator = np.random.default_rng(1)
+    rows = []
+    for case in itertools.product(id_datasets, seeds, epochs, (1, 5), detectors, levels):
+        own, seed, epoch, b, detector, level = case
+        verdict = OUT_OF_REACH if (b, level) == (5, 0.01) else WITHIN
+        rate = 0.0 if verdict == OUT_OF_REACH else level * (0.7 + 0.6 * generator.random())
+        setting = {"id_dataset": own, "model": "glow", "seed": seed, "epoch": epoch, "batch_size": b}
+        found = {"alarms": rate, "likely_rate": 1.5 * level, "verdict": verdict, "alarms_of_fit_images": 2 * rate}
+        named = {"detector": detector, "level": level}
+        rows += [{**setting, "ood_dataset": own, **named, **found}, {**setting, "ood_dataset": "x", **named, **found}]
+    return pd.DataFrame(rows)
+
+
 def random_images(count=20, channels=1, side=28):
     return np.random.default_rng(3).integers(0, 256, (count, channels, side, side), dtype=np.uint8)
 
@@ -269,6 +285,10 @@ FIGURES = {
     ),
     "maturity, 20 pairs": lambda: plots.auroc_by_excess(auroc_table(FIVE, FIVE, LATE)),
     "maturity, models": lambda: plots.models_by_excess(models_table()),
+    "false alarms": lambda: plots.false_alarms(false_alarm_rows()),
+    "false alarms, one curve": lambda: plots.false_alarms(
+        false_alarm_rows(("digits",), (0,), ("likelihood",), (0.05,), (4,)).query("batch_size == 1")
+    ),
     "layers": lambda: plots.layer_heat_map(layer_table(glow_layers()), "digits", 5),
     "layers, few": lambda: plots.layer_heat_map(layer_table(glow_layers()[:9], seeds=(0, 1)), "digits", 1, "photos"),
     "layers, one cell": lambda: plots.layer_heat_map(layer_table(["prior"], epochs=(0,)), "digits", 5, "glyphs"),
@@ -609,6 +629,27 @@ def test_auroc_against_excess_is_the_mean_over_pairs_and_dotted_past_the_lowest(
     np.testing.assert_allclose(past[-1].get_xdata(), [0.5, 4.5, 12.5])
     left, right = panel.get_xlim()
     assert left > 12.5 > 0 > right
+
+
+def test_false_alarms_are_means_over_id_sets_and_seeds_beside_each_and_those_out_of_reach_are_not_drawn():
+    table = false_alarm_rows()
+    figure = plots.false_alarms(table)
+    panel = panel_titled(figure, "typicality, b = 1")
+    rows = rows_of(table[table["id_dataset"] == table["ood_dataset"]], detector="typicality", batch_size=1)
+    for level in (0.01, 0.05):
+        of_level = rows_of(rows, level=level)
+        xs, ys = line_of(panel, f"{level:g}")
+        np.testing.assert_allclose(xs, EPOCHS)
+        np.testing.assert_allclose(ys, of_level.groupby("epoch")["alarms"].mean())
+    assert sum(line.get_label() == "_one" for line in panel.get_lines()) == 2 * 3 * 2  # levels, ID sets, seeds
+    assert [line.get_ydata()[0] for line in panel.get_lines() if line.get_label() == "_level"] == [0.01, 0.05]
+    assert line_of(panel_titled(figure, "typicality, b = 5"), "0.01")[0].size == 0
+
+
+@pytest.mark.parametrize("rows", [slice(0, 0), slice(1, None, 2)])
+def test_a_table_without_rows_of_id_sets_has_no_false_alarms_to_draw(rows):
+    with pytest.raises(ValueError, match="no row of false alarms"):
+        plots.false_alarms(false_alarm_rows()[rows])
 
 
 def test_models_against_excess_have_a_line_each_where_two_have_the_detector():

@@ -236,6 +236,58 @@ def test_detectors_fitted_on_the_test_set_need_two_groups_of_it():
     assert Study.parse(config | {"fit_set": "held_out"}).features.batch_sizes == [500]
 
 
+def with_calibration(**changes):
+    """A study whose fit images are half fitted on and half for calibration."""
+    return changed("features.fit_images", 500) | {"evaluation": {"calibration_images": 500}} | changes
+
+
+def test_calibration_images_need_detectors_that_see_neither_them_nor_the_test_images():
+    assert Study.parse(with_calibration()).images_needed("digits")["fit"] == 1000
+    (fault,) = [line for line in faults(with_calibration(evaluation={"calibration_images": 7})) if "batch" in line]
+    assert fault == "evaluation.calibration_images: 7 is not a multiple of batch size 5"
+    more = faults(with_calibration(evaluation={"calibration_images": 505}))
+    assert more[0] == "datasets.digits.fit: 1000 images, but the study uses 1005"
+    (fault,) = faults(with_calibration(fit_set="test"))
+    assert fault.startswith("evaluation.calibration_images: p-values of the test images say nothing")
+    pooled = {"pooled": {"detector": "waic"}}
+    assert faults(with_calibration(detectors=pooled, seeds=[0, 1])) == [
+        "evaluation.calibration_images: no detector reads one checkpoint alone; add one, or leave the key out"
+    ]
+    study = Study.parse(with_calibration(detectors={"likelihood": {}, **pooled}, seeds=[0, 1]))
+    assert {(place.seed, *study.calibrated(place)) for place in study.places()} == {
+        (0, "likelihood"),
+        (1, "likelihood"),
+        ("all",),
+    }
+
+
+@pytest.mark.parametrize(
+    ("drift", "line"),
+    [
+        (
+            {"of": "digts", "through": ["glyphs"]},
+            "evaluation.drift.font.of: unknown name 'digts'; did you mean 'digits'?",
+        ),
+        (
+            {"of": "digits", "through": ["glyps"]},
+            "evaluation.drift.font.through.0: unknown name 'glyps'; did you mean 'glyphs'?",
+        ),
+        ({"of": "digits", "through": []}, "evaluation.drift.font.through: List should have at least 1 item"),
+    ],
+)
+def test_a_drift_names_an_id_set_and_others(drift, line):
+    (found,) = faults(with_calibration(evaluation={"calibration_images": 500, "drift": {"font": drift}}))
+    assert found.startswith(line)
+
+
+def test_a_drift_goes_through_other_sets_and_needs_calibration_images():
+    itself = {"font": {"of": "digits", "through": ["digits"]}}
+    (found,) = faults(with_calibration(evaluation={"calibration_images": 500, "drift": itself}))
+    assert found.startswith("evaluation.drift.font.through.0: unknown name 'digits'; valid names: ")
+    (found,) = faults(with_calibration(evaluation={"drift": {"font": {"of": "digits", "through": ["glyphs"]}}}))
+    assert found.startswith("evaluation.calibration_images: evaluation.drift has alarms by p-values; give so many")
+
+
 @pytest.mark.parametrize("name", ["NA", "None", "null", "True", "1e3", "inf", "007", "2024", "test", "train", "n" * 64])
 def test_a_name_may_look_like_anything_else(name):
     config = changed(f"datasets.{name}", {"source": "digits"}) | {"models": {name: {}}}

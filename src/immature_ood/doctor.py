@@ -60,7 +60,8 @@ def cost_of(study: Study, config: ModelConfig, device: torch.device) -> Cost:
     layers = sum(1 for _ in model.layers())
     chains, kept = len(study.id_datasets) * len(study.seeds), len(study.chain())
     train_images = len(study.seeds) * study.epochs[-1] * sum(study.datasets[name].train for name in study.id_datasets)
-    extracted = study.features.fit_images + study.features.test_images * len(study.datasets)
+    of_fit_set = study.features.fit_images + study.evaluation.calibration_images
+    extracted = of_fit_set + study.features.test_images * len(study.datasets)
     train_seconds, norm_seconds = _seconds_an_image(model, study, device)
     weights = chains * kept * parameters * STATE_TENSORS * FLOAT_BYTES
     groups = sum(extracted // b for b in study.features.batch_sizes)

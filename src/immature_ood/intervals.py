@@ -36,7 +36,17 @@ from scipy import optimize, special
 from immature_ood.metrics import Influence, auroc_influence, average_precision, fpr95, threshold95
 from immature_ood.study import EvaluationConfig
 
-__all__ = ["FEWEST_UNITS", "Difference", "Estimate", "Pair", "Units", "auroc_difference", "compare", "evaluate"]
+__all__ = [
+    "FEWEST_UNITS",
+    "Difference",
+    "Estimate",
+    "Pair",
+    "Units",
+    "auroc_difference",
+    "compare",
+    "evaluate",
+    "mean_share",
+]
 
 FEWEST_UNITS = 10  # of ID or OOD, below which an interval says next to nothing: docs/coverage-intervals.md
 FAR = 1e3  # a quantile beyond which a p-value is 0
@@ -188,15 +198,32 @@ def _fpr95_bounds(pair: Pair, units: Units, confidence: float) -> tuple[float, f
     id_scores, ood_scores = pair
     threshold = threshold95(ood_scores)
     alarms = id_scores >= threshold
-    rate = alarms.mean()
-    centred = (alarms - rate) / len(alarms)
-    share = _as_share(rate, units.id.covariance(centred, centred), len(alarms), units.id.effective, worst=1.0)
-    student, normal = units.quantile(confidence), float(special.ndtri((1 + confidence) / 2))
-    of_share = _Share(rate, share.groups * (normal / student) ** 2).exact(normal)
+    rate, student = alarms.mean(), units.quantile(confidence)
+    of_share = _exact(alarms, units.id, student, confidence)
     of_threshold = (float((id_scores >= bound).mean()) for bound in _threshold_bounds(ood_scores, units.ood, student))
     distances = [abs(rate - bound) for bound in (*of_share, *of_threshold)]
     low, high = math.hypot(*distances[::2]), math.hypot(*distances[1::2])
     return max(0.0, rate - low), min(1.0, rate + high)
+
+
+def _exact(alarms: np.ndarray, side: Side, student: float, confidence: float) -> tuple[float, float]:
+    """The exact interval of the share of (n,) alarms; student: the quantile that is taken in the normal's place."""
+    rate, normal = alarms.mean(), float(special.ndtri((1 + confidence) / 2))
+    centred = (alarms - rate) / len(alarms)
+    share = _as_share(rate, side.covariance(centred, centred), len(alarms), side.effective, worst=1.0)
+    return _Share(rate, share.groups * (normal / student) ** 2).exact(normal)
+
+
+def mean_share(shares: np.ndarray, confidence: float) -> Estimate:
+    """The mean of the (K,) shares of units, each in [0, 1], such as of their groups that raise an alarm.
+
+    With the exact interval that FPR95 has of a share at a fixed threshold; none with fewer than FEWEST_UNITS units.
+    """
+    rate, side = float(shares.mean()), Side(np.arange(len(shares)))
+    if side.count < FEWEST_UNITS:
+        return Estimate(rate, math.nan, math.nan)
+    student = float(special.stdtrit(side.count - 1, (1 + confidence) / 2))
+    return Estimate(rate, *_exact(shares, side, student, confidence))
 
 
 def _threshold_bounds(ood_scores: np.ndarray, side: Side, quantile: float) -> tuple[float, float]:

@@ -49,6 +49,7 @@ from immature_ood.registry import SECTIONS
 __all__ = [
     "DEFAULT_MODEL",
     "DETECTORS",
+    "DriftConfig",
     "EvaluationConfig",
     "FeatureConfig",
     "Study",
@@ -170,6 +171,15 @@ class FeatureConfig(Config):
     """Noise is fixed for an image, fresh at every checkpoint, or none; a model's own noise is never none, but fixed."""
 
 
+class DriftConfig(Config):
+    """A stream of ID images that change step by step."""
+
+    of: str
+    """The stream begins with test images of this ID data set."""
+    through: Annotated[list[str], Field(min_length=1)]
+    """It goes on with those of each of these data sets, such as the same images turned by a growing amount."""
+
+
 class EvaluationConfig(Config):
     """How AUROCs are given an interval and compared."""
 
@@ -183,6 +193,10 @@ class EvaluationConfig(Config):
     """A pair that one of these detectors solves is told apart; by default those that read no trained model."""
     reference: str | None = None
     """Detectors are compared with the one of this name; by default with gradient_norms, if the study has it."""
+    calibration_images: NonNegative = 0
+    """So many images of the ID fit set, after those that detectors are fitted on, give p-values and false alarms."""
+    drift: dict[Name, DriftConfig] = {}
+    """Streams by name: false alarms, detections, and when to refit, in tables/drift.csv; needs calibration_images."""
 
 
 class Study(Config):
@@ -255,6 +269,7 @@ class Study(Config):
         ]
         faults = faults or [*self._bad_layers(), *self._bad_rules()]
         faults = faults or [*self._bad_objectives()]
+        faults = faults or self._none_to_calibrate()
         if faults:
             raise ValueError("\n".join(faults))
         return self
@@ -317,6 +332,10 @@ class Study(Config):
             yield "baselines", name, [*self.detectors, *self.models]
         for i, name in enumerate(self.evaluation.controls or []):
             yield f"evaluation.controls.{i}", name, [*self.detectors]
+        for name, drift in self.evaluation.drift.items():
+            yield f"evaluation.drift.{name}.of", drift.of, [each for each in originals if each in self.id_datasets]
+            others = [each for each in self.real_datasets if each != drift.of]
+            yield from ((f"evaluation.drift.{name}.through.{i}", each, others) for i, each in enumerate(drift.through))
         if self.evaluation.reference is not None:
             yield "evaluation.reference", self.evaluation.reference, [*self.detectors]
 
@@ -506,6 +525,7 @@ class Study(Config):
             if (getattr(self.features, cap) or 0) % b
         ]
         faults += self._too_few_groups()
+        faults += self._bad_calibration()
         faults += [
             f"datasets.{name}.{split}: {getattr(dataset, split)} images, but the study uses {count}"
             for name, dataset in self.datasets.items()
@@ -521,8 +541,22 @@ class Study(Config):
         if dataset in self.id_datasets:
             needed["train"] = max(self.training_of(model).images_needed for model in self.models)
         if dataset in self.id_datasets and of_its_own:
-            needed["fit"] = self.features.fit_images
+            needed["fit"] = self.features.fit_images + self.evaluation.calibration_images
         return needed
+
+    def _bad_calibration(self) -> Iterator[str]:
+        """Calibration images fill groups, and nothing is fitted on the images whose false alarms are counted."""
+        images, key = self.evaluation.calibration_images, "evaluation.calibration_images"
+        yield from (
+            f"{key}: {images} is not a multiple of batch size {b}" for b in self.features.batch_sizes if images % b
+        )
+        if self.evaluation.drift and not images:
+            yield f"{key}: evaluation.drift has alarms by p-values; give so many images, such as 500"
+        if images and self.fit_set == "test":
+            yield (
+                f"{key}: p-values of the test images say nothing where detectors are fitted on them; take fit_set: "
+                "held_out, or leave it out"
+            )
 
     def _too_few_groups(self) -> list[str]:
         """A layer varies over two groups at least."""
@@ -565,6 +599,15 @@ class Study(Config):
             if config.pools_seeds == pooled
         }
         return {name: places for name, places in found.items() if places}
+
+    def calibrated(self, place: Place) -> list[str]:
+        """The detectors that calibration images are scored with at a place: those that read it and no other."""
+        return [name for name, reads in self.readings(place).items() if reads == [place]]
+
+    def _none_to_calibrate(self) -> list[str]:
+        if not self.evaluation.calibration_images or any(map(self.calibrated, self.places())):
+            return []
+        return ["evaluation.calibration_images: no detector reads one checkpoint alone; add one, or leave the key out"]
 
     @property
     def controls(self) -> list[str]:

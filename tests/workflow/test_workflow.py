@@ -131,7 +131,8 @@ def test_the_page_on_results_names_all_that_a_run_makes(project):
     assert not files - set().union(*named.values())
     of_others = re.compile(
         r"report\.html|jobs\.json|plots/models.*|tables/(audit|samples).*|.*epoch_choice.*|.*stand_in.*|choices.*"
-    )
+        r"|.*/(calibration|false_alarms|drift|dials)[._].*"
+    )  # of others
     assert [path for path, found in named.items() if not found and not of_others.fullmatch(path)] == []
 
 
@@ -539,6 +540,49 @@ def test_scores_under_a_model_of_another_set_are_that_models(project, tmp_path):
     said = snakemake(folder, "scores", "--dry-run", *option, "features={noise: fresh}", ok=False)
     assert "features.noise is 'fixed', but 'fresh' in this study" in said
     assert "(11 more files)" in said
+
+
+@pytest.mark.slow
+def test_calibration_images_are_further_images_of_the_fit_set_and_make_nothing_else_anew(project, tmp_path):
+    """Also where Snakemake's memory is gone; another number of them makes them anew."""
+    folder = tmp_path / "project"
+    shutil.copytree(project, folder)
+    evaluation = "evaluation={calibration_images: 40, drift: {letters: {of: digits, through: [glyphs]}}}"
+    option = ["--config", evaluation, "id_datasets=[digits]", "epochs=[3]"]
+    targets = [f"results/smoke/{path}" for path in ("tables/false_alarms.csv", "tables/drift.csv")]
+    targets.append("results/smoke/plots/glow/false_alarms.png")
+    made = {"extract_calibration": 1, "score_calibration": 1, "false_alarms": 1, "drift": 1, "plot_false_alarms": 1}
+    made |= {"training_log": 1}  # of one epoch
+    assert jobs(folder, *targets, *option) == made
+    snakemake(folder, *targets, *option)
+    place = "digits/glow/seed=0/epoch=3"
+    features = load_features(folder / f"results/smoke/features/{place}/calibration.safetensors")[1][5]
+    assert (features.dataset, features.split, *features.images.shape) == ("digits", "calibration", 8, 5)
+    images = np.load(folder / "results/smoke/data/digits/fit.npy")[50:90]
+    model, _ = load_model(folder / f"results/smoke/checkpoints/{place}/weights.safetensors")
+    pixels = (torch.from_numpy(images).double() + 0.5) / 256 - 0.5  # in the middle of the noise
+    with torch.no_grad():
+        of_images = model.double().log_prob(pixels).numpy()
+    assert np.corrcoef(features.log_prob, of_images[features.images].mean(axis=1))[0, 1] > 0.95
+    own = load_scores(folder / f"results/smoke/scores/{place}/calibration.safetensors")
+    np.testing.assert_array_equal(own.of("likelihood", 5, "digits", "calibration"), -features.log_prob)
+    tested = load_scores(folder / f"results/smoke/scores/{place}/scores.safetensors")
+    table = pd.read_csv(folder / targets[0])
+    row = table.query("detector == 'likelihood' and batch_size == 1 and level == 0.05 and ood_dataset == 'glyphs'")
+    second = np.sort(own.of("likelihood", 1, "digits", "calibration"))[-2]  # of 40; p ≤ 0.05 is to exceed it
+    units, alarms = tested.units_of(1, "glyphs"), tested.of("likelihood", 1, "glyphs") > second
+    expected = np.mean([alarms[units == unit].mean() for unit in {*units.tolist()}])
+    assert row["alarms"].item() == pytest.approx(expected, abs=1e-5)
+    assert "p ≤ 0.01 is out of reach of 40" in (folder / "results/smoke/tables/false_alarms.txt").read_text()
+    drift = pd.read_csv(folder / targets[1])
+    assert {*zip(drift["stage"], drift["dataset"], strict=True)} == {(0, "digits"), (1, "glyphs")}
+    assert drift["refit"].between(0, 1).all()
+    shutil.rmtree(folder / ".snakemake")
+    assert not {"train", "extract", "extract_calibration"} & jobs(folder, *targets, *option).keys()
+    fewer = [*option[:1], "evaluation={calibration_images: 30}", *option[2:]]
+    targets.remove("results/smoke/tables/drift.csv")
+    said = snakemake(folder, *targets, "--dry-run", *fewer, ok=False)
+    assert "calibration_images is 40, but 30 in this study" in said
 
 
 @pytest.mark.slow

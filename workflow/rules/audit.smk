@@ -33,7 +33,7 @@ rule audit:
             (choice(study, other), counterparts(other), other.baselines)
             for other in map(audited, study.audits)
         ],
-        evaluation=study.evaluation.model_dump(),
+        evaluation=study.evaluation.model_dump(exclude={"calibration_images", "drift"}),
         source=sources("audit.py"),
     script:
         "../scripts/audit.py"

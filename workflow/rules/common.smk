@@ -54,6 +54,7 @@ RUN = "{id}/{model}/seed={seed}"
 CHECKPOINT = f"{SHARED}/checkpoints/{RUN}/epoch={{epoch}}"
 FEATURES = f"{RESULTS}/features/{RUN}/epoch={{epoch}}"
 FIT_ELSEWHERE = f"{FEATURES}/fit-{{dataset}}.safetensors"
+CALIBRATION_FEATURES = f"{FEATURES}/calibration.safetensors"
 SCORES = f"{RESULTS}/scores/{RUN}/epoch={{epoch}}"
 TABLE = f"{RESULTS}/tables"
 PLOT = f"{RESULTS}/plots/{{model}}"
@@ -154,6 +155,21 @@ if "gradient_norms" in study.detectors and PANELS:
         id=study.id_datasets,
         b=study.features.batch_sizes,
     )
+# Where calibration images are scored, and the models that have such places.
+CALIBRATED = [
+    place._asdict()
+    for place in study.places()
+    if study.evaluation.calibration_images and study.calibrated(place)
+]
+ALARMS = ("extract_calibration", "score_calibration", "false_alarms", "drift")
+if CALIBRATED:
+    TABLES += expand(f"{TABLE}/false_alarms.{{form}}", form=["csv", "txt", "html"])
+    PLOTS += expand(
+        f"{PLOT}/false_alarms.png",
+        model=dict.fromkeys(place["model"] for place in CALIBRATED),
+    )
+if study.evaluation.drift:
+    TABLES.append(f"{TABLE}/drift.csv")
 
 
 def one_of(names):
@@ -349,6 +365,7 @@ def all_sources():
         "evaluate",
         "layer_auroc",
         "immature",
+        *(ALARMS if CALIBRATED else ()),
     )
     scripts = (
         Path(workflow.basedir) / f"workflow/scripts/{stage}.py" for stage in stages
@@ -475,6 +492,9 @@ def claims():
         )
     for file, run in every_stand_in():
         yield claim_of_features(file, "extract_stand_ins", run)
+    for run in CALIBRATED:
+        file = CALIBRATION_FEATURES.format(**run)
+        yield claim_of_features(file, "extract_calibration", run)
 
 
 def claim_of_features(file, rule, run):
@@ -508,6 +528,8 @@ def every_stand_in():
         for folder in [FEATURES.format(**run)]
         for change in CHANGES
     ]
+
+
 def features_of_changed(run):
     """The features of the sets that have another's images, changed, which are extracted together."""
     return expand(
@@ -548,6 +570,7 @@ def date_back_what_other_images_made():
         *(file for run in every_run() for file in features_of_changed(run)),
         *(FIT_ELSEWHERE.format(**run) for run in every_fit_elsewhere()),
         *(file for file, _ in every_stand_in()),
+        *(CALIBRATION_FEATURES.format(**run) for run in CALIBRATED),
     ):
         used = validity.metadata_of(features).get("made_from", {}).get("pixels", {})
         validity.date_back_if_other(features, used, there)

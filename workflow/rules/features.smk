@@ -105,6 +105,43 @@ if study.changed:
             "../scripts/extract_changed.py"
 
 
+# Of images of the ID fit set that no detector is fitted on, where the study asks for p-values.
+rule extract_calibration:
+    input:
+        weights=f"{CHECKPOINT}/weights.safetensors",
+        fit=of_original(f"{DATA}/fit.npy"),
+        manifest=of_original(f"{DATA}/manifest.json"),
+    output:
+        CALIBRATION_FEATURES,
+    log:
+        f"{LOGS}/extract_calibration/{RUN}/epoch={{epoch}}.log",
+    benchmark:
+        f"{BENCHMARKS}/extract_calibration/{RUN}/epoch={{epoch}}.tsv"
+    conda:
+        "../../envs/torch.yaml"
+    threads: study.threads
+    resources:
+        gpu=GPUS,
+        device=study.device,
+        mem_mb=memory(4000),
+        runtime=120,
+    params:
+        threads=study.threads,
+        data=study.data.model_dump(),
+        features=study.features.model_dump(exclude={"layers", "test_images"}),
+        calibration_images=study.evaluation.calibration_images,
+        layers=lambda wildcards: layers_of_features(),
+        statistics=statistics_of,
+        original=lambda wildcards: study.original(wildcards.id),
+        source=lambda wildcards: sources(
+            "extract_calibration.py",
+            registry.file_of("models", study.models[wildcards.model].architecture),
+            KIND,
+        ),
+    script:
+        "../scripts/extract_calibration.py"
+
+
 rule measure:
     input:
         weights=every_checkpoint(

@@ -4,8 +4,10 @@ import math
 
 from immature_ood.counterparts import published_names
 
-# What a table follows from that is not about controls.
-EVALUATION = study.evaluation.model_dump(exclude={"controls", "reference"})
+# What a table follows from that is not about controls or calibration images.
+EVALUATION = study.evaluation.model_dump(
+    exclude={"controls", "reference", "calibration_images", "drift"}
+)
 REAL = [name for name in study.id_datasets if name in study.real_datasets]
 
 
