@@ -10,13 +10,17 @@ A source is one file of this folder, found by its name (see registry). It has
 * `KINDS`, if its samples are no images: the names of the kinds of data that it gives;
 * `FILES`, if it has files to download: a Download for each, kept in `data_dir/<source>/`; that of an official split is
   called "train" or "test";
+* `LABELS`, as `FILES`, of the files that say the classes of its images, where these say it not themselves;
 * `OFFICIAL`, if it has official splits: how many images each of them has;
 * `ENVIRONMENT`, if its job needs another conda environment than analysis: the name of a file of envs/;
 * `SHAPE`, if its images all have one: (C, H, W) before any resizing;
 * `EXAMPLE`, if its section needs options that have no default: some with which it works anywhere, for the tests;
 * `UNITS`, if its images are not independent of one another: for each kind of what belongs together, such as "block",
   the function that names an image's unit by its origin. The first kind is the default; without it, every image is on
-  its own.
+  its own;
+* `CLASSES`, if it knows the classes of its images, of which a section may choose some: their labels, each the names by
+  which one may be called, such as ("cat", "animals", "3"); empty if only the job will know them. Its pools then have
+  labels, those that need another file where the section `chooses_classes`.
 
 A source reads the images that are asked for and no others: it hands a Pool to `deal` or `deal_official`. `make` does
 what is alike for all: it makes the changes that a section asks for, such as JPEG, and leaves out what is in two splits.
@@ -25,7 +29,7 @@ what is alike for all: it makes the changes that a section asks for, such as JPE
 import hashlib
 import os
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -35,7 +39,7 @@ from typing import Any, Protocol, cast
 import numpy as np
 
 from immature_ood import registry
-from immature_ood.config import DatasetConfig
+from immature_ood.config import DatasetConfig, Label
 from immature_ood.config_file import StudyError
 from immature_ood.kinds import KindOfData
 from immature_ood.storage import write_json, write_whole
@@ -45,6 +49,8 @@ __all__ = [
     "Images",
     "Pool",
     "Source",
+    "chosen_labels",
+    "class_faults",
     "deal",
     "deal_official",
     "image_hashes",
@@ -54,7 +60,8 @@ __all__ = [
 ]
 
 SPLITS = ("train", "fit", "test")
-SCHEMA = "dataset/4"
+SCHEMA = "dataset/5"
+OTHER_CLASSES = "images of other classes"
 SHORT = 16  # hexadecimal digits: among a million images two are alike by chance once in 10⁷ times
 
 
@@ -67,6 +74,7 @@ class Images:
     formats: N names of the format in which its file stores the image, such as "PNG" or "IDX".
     resized: whether any of them was resampled.
     left_out: how many of what else there was were not taken, by reason.
+    labels: the label of each image, None if they are not known.
     """
 
     pixels: np.ndarray
@@ -74,22 +82,26 @@ class Images:
     formats: list[str]
     resized: bool = False
     left_out: Mapping[str, int] = field(default_factory=dict)
+    labels: Sequence[Label] | None = None
 
     def pick(self, places: Sequence[int] | np.ndarray) -> "Images":
         """The images at these places, in this order."""
         origins, formats = ([names[place] for place in places] for names in (self.origins, self.formats))
-        return replace(self, pixels=self.pixels[places], origins=origins, formats=formats)
+        labels = None if self.labels is None else [self.labels[place] for place in places]
+        return replace(self, pixels=self.pixels[places], origins=origins, formats=formats, labels=labels)
 
 
 @dataclass(frozen=True)
 class Pool:
     """Images that are not read yet.
 
-    size: how many. read: the images at some places, in that order.
+    size: how many. read: the images at some places, in that order. labels: that of each image, None if they are not
+    known; `read` need not tell them.
     """
 
     size: int
     read: Callable[[np.ndarray], Images]
+    labels: Sequence[Label] | None = None
 
 
 class Source(Protocol):
@@ -108,14 +120,68 @@ class Source(Protocol):
 def deal(pool: Pool, config: DatasetConfig, splits: Sequence[str] = SPLITS) -> dict[str, Images]:
     """Deals distinct images into splits by one seeded permutation; a split is short if the pool runs out.
 
-    The last split comes first (test, fit, train): asking for more training images then changes no test image.
+    The last split comes first (test, fit, train): asking for more training images then changes no test image. Images of
+    classes that the config does not choose are in none, and are counted as left out of the last.
     """
-    order = np.random.default_rng(config.seed).permutation(pool.size)
+    chosen = _chosen(pool, config)
+    order = chosen[np.random.default_rng(config.seed).permutation(len(chosen))]
+    others = {OTHER_CLASSES: pool.size - len(chosen)} if config.chooses_classes else {}
     dealt = {}
     for split in reversed(splits):
         size = getattr(config, split)
-        dealt[split], order = pool.read(order[:size]), order[size:]
+        dealt[split], order = _read(pool, order[:size], others if split == splits[-1] else {}), order[size:]
     return dealt
+
+
+def _chosen(pool: Pool, config: DatasetConfig) -> np.ndarray:
+    """The places of the images of the classes that the config chooses, in the order of the pool."""
+    if not config.chooses_classes or not pool.size:
+        return np.arange(pool.size)
+    if pool.labels is None:
+        raise StudyError(_without_classes(config))
+    return np.flatnonzero([config.takes(label) for label in pool.labels])
+
+
+def _read(pool: Pool, places: np.ndarray, others: Mapping[str, int]) -> Images:
+    """The images at these places, with their labels; others: what else is left out."""
+    images = pool.read(places)
+    labels = images.labels if pool.labels is None else [pool.labels[place] for place in places]
+    return replace(images, labels=labels, left_out={**images.left_out, **others})
+
+
+def class_faults(config: DatasetConfig) -> Iterator[str]:
+    """What is wrong with the classes that a section chooses, where they are known without its images."""
+    if not config.chooses_classes:
+        return
+    labels = _labels_of(config)
+    if labels is None:
+        yield _without_classes(config)
+    names = list(dict.fromkeys(name for label in labels or () for name in label))
+    faults = [
+        f"{key}: the source {config.source} has no class {name!r}{registry.did_you_mean(name, names)}"
+        for key in ("classes", "without")
+        for name in getattr(config, key) or []
+        if names and name not in names
+    ]
+    yield from faults
+    if names and not faults and not any(map(config.takes, labels or ())):
+        yield "without: leaves no image of the classes that are chosen; take some out of it"
+
+
+def chosen_labels(config: DatasetConfig) -> list[Label]:
+    """The labels of the images that a section takes, where they are known without its images."""
+    return [label for label in _labels_of(config) or () if config.takes(label)]
+
+
+def _labels_of(config: DatasetConfig) -> Collection[Label] | None:
+    """All labels of a source, empty if only the job will know them; None if it knows none."""
+    stated: Collection[Label] | None = getattr(registry.load("datasets", config.source), "CLASSES", None)
+    return config.labels() or stated
+
+
+def _without_classes(config: DatasetConfig) -> str:
+    key = "without" if config.classes is None else "classes"
+    return f"{key}: the source {config.source} does not know the classes of its images; leave it out"
 
 
 def deal_official(open_pool: Callable[[str], Pool], data: KindOfData, config: DatasetConfig) -> dict[str, Images]:
@@ -157,7 +223,8 @@ def make(
     later one (test, then fit); what is left out is counted as dropped, one that repeats another of its split as
     repeated, what the source does not take as left_out, by reason. data_dir: where original files are, and go.
     units: for each image the number, by first appearance, of what it belongs to, of the kind that `unit` names; images
-    of a split that have the same pixels share that of the first of them. hashes: a short one of each image's pixels.
+    of a split that have the same pixels share that of the first of them. labels: the names of each image's classes,
+    the narrowest first, if they are known. hashes: a short one of each image's pixels.
     needed: by split, the key of the study that says how many images it uses, and how many. together: of how many units
     groups are made, of fit and of test images.
     made_from: JSON values of all that the images follow from, which the manifest keeps (validity).
@@ -181,6 +248,8 @@ def _load(name: str, source: Source, config: DatasetConfig, data: KindOfData, da
     """What the source gives, checked."""
     try:
         unit_of(config)
+        for fault in class_faults(config):
+            raise StudyError(fault)
         given = source.load(config, data, data_dir)
     except StudyError as error:
         raise StudyError(f"datasets.{name}.{error}") from None
@@ -196,6 +265,8 @@ def _check_images(source: str, data: KindOfData, images: Images) -> None:
         data.check(images.pixels)
         if len(images.origins) != count or len(images.formats) != count:
             raise ValueError(f"must have one origin and format each, not {len(images.origins)}, {len(images.formats)}")
+        if images.labels is not None and len(images.labels) != count:
+            raise ValueError(f"must have one label each, or none at all, not {len(images.labels)}")
     except ValueError as error:
         raise ValueError(f"source {source}: its {count} {data.samples} {error}; mend datasets/{source}.py") from None
 
@@ -266,6 +337,7 @@ def _manifest(
         "name": name,
         "source": config.source,
         "seed": config.seed,
+        **({"classes": config.classes, "without": config.without} if config.chooses_classes else {}),
         "shape": data.shape,
         "packages": {name: version(name) for name in ("numpy", *source.PACKAGES, *data.packages(config))},
         "formats": formats,
@@ -287,6 +359,7 @@ def _described(images: Images, dropped: int, name_of: Callable[[str], str]) -> d
         "sha256": hashlib.sha256(images.pixels.data).hexdigest(),
         "origins": images.origins,
         "units": _units(hashes, images.origins, name_of),
+        **({} if images.labels is None else {"labels": [", ".join(label) for label in images.labels]}),
         "hashes": [digest[:SHORT] for digest in hashes],
     }
 
