@@ -269,9 +269,9 @@ def test_classes_of_an_array_are_an_array_or_in_names(how, tmp_path):
     ],
 )
 def test_an_array_without_such_classes_is_refused(options, said, tmp_path):
-    images = np.full((40, 28, 28), 9, np.uint8)
-    np.savez(tmp_path / "mine.npz", images=images, names=np.array([f"a/{row}.png" for row in range(40)]))
-    mine = {"source": "array", "path": str(tmp_path / "mine.npz"), "train": 20, "fit": 10, "test": 10, **options}
+    images = np.full((80, 28, 28), 9, np.uint8)
+    np.savez(tmp_path / "mine.npz", images=images, names=np.array([f"a/{row}.png" for row in range(80)]))
+    mine = {"source": "array", "path": str(tmp_path / "mine.npz"), **FEW, **options}
     assert any(re.search(said, fault) for fault in faults_of(mine=mine, digits={}))
 
 

@@ -312,11 +312,21 @@ class Study(Config):
                 faults.append(f"{key}: holds a value twice, got {values}")
         if (self.training.dequantisation == "none") != (self.features.noise == "none"):
             faults.append("features.noise: none goes with training.dequantisation: none, and only with it")
+        faults += self._near_nothing()
         if not self.id_datasets:
             faults.append("id_datasets: name at least one data set, or leave the key out for all")
         if len(self.real_datasets) < 2:
             faults.append("datasets: name at least two with images of their own, or nothing is out of distribution")
         return [*faults, *self._alike("datasets", self.datasets), *self._alike("models", self.models)]
+
+    def _near_nothing(self) -> Iterator[str]:
+        """Words of `near` that one set alone has."""
+        words = {name: dataset.near for name, dataset in self.datasets.items() if dataset.near}
+        for name, word in words.items():
+            others = sorted({each for other, each in words.items() if other != name})
+            if word not in others:
+                hint = registry.did_you_mean(word, others) if others else ""
+                yield f"datasets.{name}.near: no other set is near {word!r}{hint}"
 
     def _alike(self, key: str, names: Iterable[str]) -> list[str]:
         """Names that are one file where upper and lower case are the same."""
@@ -505,6 +515,16 @@ class Study(Config):
     def ood_datasets(self, id_dataset: str) -> list[str]:
         """The data sets that are out-of-distribution for a model trained on `id_dataset`."""
         return [name for name in self.real_datasets if name != self.original(id_dataset)]
+
+    @property
+    def near_pairs(self) -> list[tuple[str, str]]:
+        """The pairs, ID set and OOD set, that the study says are near one another."""
+        return [
+            (own, other)
+            for own in self.id_datasets
+            for other in self.ood_datasets(own)
+            if self.datasets[own].near and self.datasets[own].near == self.datasets[other].near
+        ]
 
     @property
     def real_datasets(self) -> list[str]:

@@ -67,6 +67,8 @@ TABLES = [
     f"{TABLE}/means.csv",
     f"{TABLE}/detectors.csv",
     f"{TABLE}/training.csv",
+    f"{TABLE}/tiers.csv",
+    f"{TABLE}/tiers.txt",
     f"{TABLE}/summary.txt",
     f"{TABLE}/summary.html",
     *expand(

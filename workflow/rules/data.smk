@@ -23,7 +23,7 @@ rule make_images:
         together=math.lcm(*study.features.batch_sizes),
     params:
         config=lambda wildcards: study.datasets[wildcards.dataset].model_dump(
-            exclude={"augmentation", "stands_for"}
+            exclude={"augmentation", "near", "stands_for"}
         ),
         data_dir=study.data_dir,
         pictures=lambda wildcards: study.datasets[wildcards.dataset].contents(),

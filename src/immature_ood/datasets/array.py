@@ -88,7 +88,7 @@ class Arrays:
             raise StudyError("label_in_names: there is no array 'names'; add it, or leave the key out")
         found = [re.search(pattern, name) for name in self.names]
         if None in found:
-            raise StudyError(f"label_in_names: {pattern!r} is not in the name {self.names[found.index(None)]!r}")
+            raise StudyError(f"label_in_names: {pattern!r} is not in the name {str(self.names[found.index(None)])!r}")
         return replace(self, label=np.array([match[1] or "" for match in found if match]))
 
     def origin(self, file: str, row: int) -> str:
