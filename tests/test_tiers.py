@@ -86,7 +86,9 @@ def test_what_is_added_is_the_paired_difference_to_the_best_control(table):
                 found.append(term((own, other), seed, values, units))
                 assert found[-1].value == pytest.approx(auroc(*values))
     expected = mean_of_these_pairs([combined((1, -1), both) for both in zip(terms, controls, strict=True)])
-    assert row[["added", "added_pairs_low", "added_pairs_high"]].tolist() == pytest.approx([expected.value, expected.low, expected.high])
+    assert row[["added", "added_pairs_low", "added_pairs_high"]].tolist() == pytest.approx(
+        [expected.value, expected.low, expected.high]
+    )
     assert row["auroc_control"] == pytest.approx(np.mean([one.value for one in controls]))
     assert row["auroc"] == pytest.approx(row["auroc_control"] + row["added"])
     assert row["auroc_pairs_low"] < row["auroc"] < row["auroc_pairs_high"]

@@ -229,6 +229,16 @@ class DatasetConfig(Config):
                     "leave all three out for shares"
                 )
 
+    def parts_of(self) -> Mapping[str, "DatasetConfig"]:
+        """The sets that its images are made from, by the keys of the section that lead to them; mostly none."""
+        return {}
+
+    def with_parts(self, key: str = "") -> Iterator[tuple[str, "DatasetConfig"]]:
+        """Itself by a key, then what it is made from, by longer ones."""
+        yield key, self
+        for part, config in self.parts_of().items():
+            yield from config.with_parts(f"{key}.{part}")
+
     def remarks(self, data_dir: Path) -> Iterator[str]:
         """What a person should know before the images are had, such as where from, a licence, a size; a line each."""
         return iter(())

@@ -170,6 +170,8 @@ def _data(dataset: DatasetConfig, data_dir: Path) -> Iterator[tuple[bool, str]]:
     if samples := dataset.samples_of:
         yield True, f"drawn from {samples.model} at epoch {samples.epoch}, trained on {samples.dataset}"
         return
+    for part in dataset.parts_of().values():
+        yield from _data(part, data_dir)
     source = registry.load("datasets", dataset.source)
     try:
         yield True, ", ".join(f"{package} {version(package)}" for package in cast(Source, source).PACKAGES)

@@ -46,7 +46,8 @@ def faults(study: Study) -> list[str]:
     """One line a fault: key path, what is wrong, the mend."""
     found = [f"datasets.{name}.{fault}" for name in study.real_datasets for fault in _faults(study.datasets[name])]
     found += _overlaps({name: study.datasets[name] for name in study.real_datasets})
-    return [*found, *_too_large(study.data, {study.datasets[name].source for name in study.real_datasets})]
+    every = (part for name in study.real_datasets for _, part in study.datasets[name].with_parts())
+    return [*found, *_too_large(study.data, {part.source for part in every})]
 
 
 def faults_here(study: Study) -> list[str]:
@@ -96,6 +97,8 @@ def _faults(dataset: DatasetConfig) -> Iterator[str]:
         yield str(error)
     yield from class_faults(dataset)
     yield from dataset.faults()
+    for key, part in dataset.parts_of().items():
+        yield from (f"{key}.{fault}" for fault in _faults(part))
 
 
 def _overlaps(datasets: Mapping[str, DatasetConfig]) -> Iterator[str]:

@@ -230,7 +230,10 @@ class Study(Config):
         """What a section is of, where it does not say: mostly what it is called."""
         if faults := _said_twice(config):
             raise ValueError(faults)
-        return _named(_without_retired(config))
+        named = _named(_without_retired(config))
+        if faults := "\n".join(_unknown_sets(named)):
+            raise ValueError(faults)
+        return named
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -248,7 +251,12 @@ class Study(Config):
         """(key path, kind, name or path) of every plug-in that the study names."""
         yield "data.kind", "kinds", self.data.kind
         sections: Mapping[registry.Kind, Mapping[str, Config]] = {
-            "datasets": {name: self.datasets[name] for name in self.datasets if self.datasets[name].source != SAMPLES},
+            "datasets": dict(
+                each
+                for name, section in self.datasets.items()
+                if section.source != SAMPLES
+                for each in section.with_parts(name)
+            ),
             "models": self.models,
             "detectors": dict(each for name, config in self.detectors.items() for each in config.with_parts(name)),
         }
@@ -614,8 +622,41 @@ def _named(config: Any) -> Any:
         if isinstance(config.get(kind), Mapping):
             config[kind] = {name: _section_named(kind, key, name, given) for name, given in config[kind].items()}
     if isinstance(config.get("datasets"), Mapping):
+        config["datasets"] = _with_sets(config["datasets"])
         config = {"id_datasets": [name for name in config["datasets"] if isinstance(name, str)], **config}
     return config
+
+
+def _with_sets(datasets: Mapping[Any, Any]) -> dict[Any, Any]:
+    """Sections in which sets of the study that one is made from are no names but their sections."""
+    return {
+        name: {**section, **{key: datasets[section[key]] for key in _sets(section) if section[key] in datasets}}
+        if isinstance(section, Mapping)
+        else section
+        for name, section in datasets.items()
+    }
+
+
+def _sets(section: Mapping[str, Any]) -> list[str]:
+    """The keys of a section under which another set of the study is named."""
+    source = section.get(registry.KEYS["datasets"])
+    if not isinstance(source, str) or source == SAMPLES:
+        return []
+    try:
+        keys = getattr(registry.load("datasets", source), "SETS", ())
+    except registry.PluginError:
+        return []
+    return [key for key in keys if isinstance(section.get(key), str)]
+
+
+def _unknown_sets(config: Any) -> Iterator[str]:
+    """Names of sets that one is made from and that are none, or are made from others themselves."""
+    given = config.get("datasets") if isinstance(config, Mapping) else None
+    datasets: Mapping[Any, Any] = given if isinstance(given, Mapping) else {}
+    for name, section in datasets.items():
+        for key in _sets(section) if isinstance(section, Mapping) else ():
+            known = [each for each in datasets if isinstance(each, str) and each != name]
+            yield f"datasets.{name}.{key}: unknown name {section[key]!r}{registry.did_you_mean(section[key], known)}"
 
 
 def _by_name(detectors: Any) -> Any:

@@ -265,8 +265,16 @@ def images_needed(dataset, split):
 
 def environment_of(dataset):
     """The conda environment in which the images of a data set are made: its source's ENVIRONMENT, or analysis."""
-    source = registry.load("datasets", study.datasets[dataset].source)
-    return f"../../envs/{getattr(source, 'ENVIRONMENT', 'analysis')}.yaml"
+    sections = (part for _, part in study.datasets[dataset].with_parts())
+    loaded = (registry.load("datasets", section.source) for section in sections)
+    asked = [source.ENVIRONMENT for source in loaded if hasattr(source, "ENVIRONMENT")]
+    return f"../../envs/{[*asked, 'analysis'][0]}.yaml"
+
+
+def source_files(dataset):
+    """The files of the sources that the images of a data set come from."""
+    sections = (part for _, part in study.datasets[dataset].with_parts())
+    return [registry.file_of("datasets", section.source) for section in sections]
 
 
 def model_of_samples(dataset):
@@ -299,7 +307,11 @@ def all_sources():
     named = [
         ("kinds", study.data.kind),
         *(("models", model.architecture) for model in study.models.values()),
-        *(("datasets", study.datasets[name].source) for name in study.real_datasets),
+        *(
+            ("datasets", section.source)
+            for name in study.real_datasets
+            for _, section in study.datasets[name].with_parts()
+        ),
         *(("detectors", file) for file in study.detector_files()),
     ]
     stages = (

@@ -30,7 +30,7 @@ rule make_images:
         data=study.data.model_dump(),
         source=lambda wildcards: sources(
             "make_images.py",
-            registry.file_of("datasets", study.datasets[wildcards.dataset].source),
+            *source_files(wildcards.dataset),
             KIND,
         ),
     script:

@@ -17,7 +17,8 @@ A source is one file of this folder, found by its name (see registry). It has
 * `EXAMPLE`, if its section needs options that have no default: some with which it works anywhere, for the tests;
 * `UNITS`, if its images are not independent of one another: for each kind of what belongs together, such as "block",
   the function that names an image's unit by its origin. The first kind is the default; without it, every image is on
-  its own;
+  its own. Or a function of the section that gives them;
+* `SETS`, if its images are made from other sets: the options that are sections of these, or names of the study's own;
 * `CLASSES`, if it knows the classes of its images, of which a section may choose some: their labels, each the names by
   which one may be called, such as ("cat", "animals", "3"); empty if only the job will know them. Its pools then have
   labels, those that need another file where the section `chooses_classes`.
@@ -55,7 +56,9 @@ __all__ = [
     "deal_official",
     "image_hashes",
     "make",
+    "samples",
     "unit_of",
+    "units",
     "uses_training_set",
 ]
 
@@ -175,7 +178,7 @@ def chosen_labels(config: DatasetConfig) -> list[Label]:
 
 def _labels_of(config: DatasetConfig) -> Collection[Label] | None:
     """All labels of a source, empty if only the job will know them; None if it knows none."""
-    stated: Collection[Label] | None = getattr(registry.load("datasets", config.source), "CLASSES", None)
+    stated: Collection[Label] | None = _of_source(config, "CLASSES", None)
     return config.labels() or stated
 
 
@@ -233,15 +236,31 @@ def make(
     """
     source = cast(Source, registry.load("datasets", config.source))
     given = _load(name, source, config, data, data_dir)
-    splits = _without_repeats({split: _changed(given[split], config, data) for split in SPLITS})
+    splits = _as_asked_for(given, config, data)
     dropped = {split: len(given[split].pixels) - len(splits[split].pixels) for split in SPLITS}
     _check_left(name, config, splits, dropped, needed)
-    manifest = _manifest(name, config, data, source, splits, dropped)
+    manifest = _manifest(name, config, data, splits, dropped)
     _check_units(name, manifest, together)
     for split in SPLITS:
         with write_whole(Path(folder, f"{split}.npy")) as temporary:
             np.save(temporary, splits[split].pixels, allow_pickle=False)
     write_json(Path(folder, "manifest.json"), {**manifest, "made_from": dict(made_from)})
+
+
+def samples(config: DatasetConfig, data: KindOfData, data_dir: Path) -> dict[str, Images]:
+    """The splits of a section that another set is made from, with the changes that it asks for.
+
+    Raises StudyError beginning with a key of the section if it is at fault, and StorageError if files cannot be had.
+    """
+    source = cast(Source, registry.load("datasets", config.source))
+    for fault in class_faults(config):
+        raise StudyError(fault)
+    return _as_asked_for(source.load(config, data, data_dir), config, data)
+
+
+def _as_asked_for(given: Mapping[str, Images], config: DatasetConfig, data: KindOfData) -> dict[str, Images]:
+    """Changed, and without what is in two splits."""
+    return _without_repeats({split: _changed(given[split], config, data) for split in SPLITS})
 
 
 def _load(name: str, source: Source, config: DatasetConfig, data: KindOfData, data_dir: Path) -> dict[str, Images]:
@@ -326,7 +345,6 @@ def _manifest(
     name: str,
     config: DatasetConfig,
     data: KindOfData,
-    source: Source,
     splits: Mapping[str, Images],
     dropped: Mapping[str, int],
 ) -> dict[str, Any]:
@@ -339,15 +357,26 @@ def _manifest(
         "seed": config.seed,
         **({"classes": config.classes, "without": config.without} if config.chooses_classes else {}),
         "shape": data.shape,
-        "packages": {name: version(name) for name in ("numpy", *source.PACKAGES, *data.packages(config))},
+        "packages": {name: version(name) for name in ("numpy", *_packages(config, data))},
         "formats": formats,
         "resized": any(images.resized for images in splits.values()),
         **data.described(config, formats),
-        "fit_from": config.fit_from if "test" in (*getattr(source, "OFFICIAL", ()), *config.available()) else None,
+        "fit_from": config.fit_from if "test" in (*_of_source(config, "OFFICIAL", ()), *config.available()) else None,
         "unit": unit,
         "left_out": sum((Counter(images.left_out) for images in splits.values()), Counter()),
         "splits": {split: _described(images, dropped[split], name_of) for split, images in splits.items()},
     }
+
+
+def _packages(config: DatasetConfig, data: KindOfData) -> Iterator[str]:
+    """The distributions that images come from or through, those of the sets that they are made from too."""
+    for _, part in config.with_parts():
+        yield from (*_of_source(part, "PACKAGES", ()), *data.packages(part))
+
+
+def _of_source(config: DatasetConfig, name: str, default: Any) -> Any:
+    """What the file of a section's source says."""
+    return getattr(registry.load("datasets", config.source), name, default)
 
 
 def _described(images: Images, dropped: int, name_of: Callable[[str], str]) -> dict[str, object]:
@@ -369,12 +398,18 @@ def unit_of(config: DatasetConfig) -> tuple[str, Callable[[str], str]]:
 
     Raises StudyError beginning with "unit" if the source has not the kind that the config names.
     """
-    kinds = getattr(registry.load("datasets", config.source), "UNITS", {"image": str})
+    kinds = units(config)
     kind = config.unit or next(iter(kinds))
     if kind not in kinds:
         hint = registry.did_you_mean(kind, [*kinds])
         raise StudyError(f"unit: unknown name {kind!r} of the source {config.source}{hint}")
     return kind, kinds[kind]
+
+
+def units(config: DatasetConfig) -> dict[str, Callable[[str], str]]:
+    """By kind of what belongs together, the function that names an image's unit by its origin; the default first."""
+    kinds = _of_source(config, "UNITS", {"image": str})
+    return dict(kinds(config) if callable(kinds) else kinds)
 
 
 def _units(hashes: Sequence[str], origins: Sequence[str], name_of: Callable[[str], str]) -> list[int]:
