@@ -104,7 +104,9 @@ def made(here, tmp_path_factory):
 
 def units(source):
     """The kinds of what belongs together, the default first; of most sources every image is on its own."""
-    return [*getattr(registry.load("datasets", source), "UNITS", {"image": str})]
+    example = getattr(registry.load("datasets", source), "EXAMPLE", {})
+    kinds = getattr(registry.load("datasets", source), "UNITS", {"image": str})
+    return [*(kinds(registry.parse("datasets", {"source": source, **example})) if callable(kinds) else kinds)]
 
 
 # --- all sources ---------------------------------------------------------------------------------------------------
@@ -155,9 +157,9 @@ class TestSource:
         assert manifest["source"] == source
         assert manifest["seed"] == 0
         assert manifest["shape"] == [*GREY.shape]
-        assert manifest["packages"] == {
-            package: version(package) for package in ("numpy", *registry.load("datasets", source).PACKAGES)
-        }
+        sources = [section.source for _, section in here.config(source).with_parts()]
+        packages = [package for each in sources for package in registry.load("datasets", each).PACKAGES]
+        assert manifest["packages"] == {package: version(package) for package in ("numpy", *packages)}
         assert sum(manifest["formats"].values()) == sum(SIZES.get(source, FEW).values())
         assert manifest["lossy"] == bool({"JPEG", "WEBP"} & {*manifest["formats"]})
         assert manifest["inverted"] is False

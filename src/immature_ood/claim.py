@@ -18,7 +18,7 @@ from immature_ood.means import BOUNDS, Key, Paired, Place, Term, bounds, epochs_
 from immature_ood.scores import Scores
 from immature_ood.study import EvaluationConfig
 
-__all__ = ["CLAIM_COLUMNS", "claim_summary", "claim_table"]
+__all__ = ["CLAIM_COLUMNS", "at_moments", "claim_summary", "claim_table"]
 
 CLAIM_COLUMNS = (
     *("model", "detector", "batch_size", "moment", "over", "pairs", "sets", "seeds", "trainings", "still_falling"),
@@ -55,13 +55,13 @@ def claim_table(
     rows = [
         _row(key, moment, over, chosen, verdicts, chains, config)
         for key, places in terms_of(scores, names, config).items()
-        for moment, of_moment in _moments(key, places, chains, one_pass)
+        for moment, of_moment in at_moments(key, places, chains, one_pass)
         for over, chosen in overs(of_moment, lambda one: one.solvable, solved)
     ]
     return pd.DataFrame([row for row in rows if row["same"] < row["comparisons"]], columns=[*CLAIM_COLUMNS])
 
 
-def _moments(
+def at_moments(
     key: Key, places: Mapping[Place, Mapping[int, Term]], chains: Chains, one_pass: int
 ) -> Iterator[tuple[str, list[Paired]]]:
     """Each moment with its pairs and seeds; what has no such epoch is its reference, if others have one."""

@@ -6,7 +6,7 @@ and no numpy.
 """
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import NoneType
@@ -35,6 +35,7 @@ __all__ = [
     "DatasetConfig",
     "DetectorConfig",
     "Kept",
+    "Label",
     "ModelConfig",
     "Name",
     "NonNegative",
@@ -85,6 +86,17 @@ def _not_huge(value: float) -> float:
     return value
 
 
+Label = tuple[str, ...]  # of an image: the names of the classes that it is of, the narrowest first
+
+
+def _as_text(value: Any) -> Any:
+    """Numbers are names too, of classes: 3 is "3"."""
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+ClassName = Annotated[
+    str, BeforeValidator(_as_text), Field(min_length=1), WithJsonSchema({"type": ["string", "integer"]})
+]
 Name = Annotated[
     str, AfterValidator(_name), WithJsonSchema({"type": "string", "pattern": f"^{NAME}$", "maxLength": LONGEST})
 ]
@@ -159,6 +171,12 @@ class DatasetConfig(Config):
     """Training images are changed at random."""
     unit: str | None = None
     """Images that share this, such as a "block" or a "letter", belong together; by default as the source says."""
+    classes: Annotated[list[ClassName], Field(min_length=1)] | None = None
+    """Only images of these classes are taken, by name or number; by default those of all."""
+    without: list[ClassName] = []
+    """Images of these classes are left out, by name or number."""
+    near: Name | None = None
+    """Sets with the same word here are near one another, such as some classes of a source and others of it."""
     samples_of: SamplesConfig | None = None
     """Training images are drawn from a model of this study, instead of read."""
     stands_for: Name | None = None
@@ -167,6 +185,25 @@ class DatasetConfig(Config):
     def faults(self) -> Iterator[str]:
         """What is wrong with the section that its values alone do not tell, each beginning with one of its keys."""
         return iter(())
+
+    @property
+    def chooses_classes(self) -> bool:
+        """Whether images of some classes alone are taken."""
+        return self.classes is not None or bool(self.without)
+
+    def takes(self, label: Label) -> bool:
+        """Whether images of a label are taken.
+
+        >>> animals = DatasetConfig(classes=["animals"], without=["frog"])
+        >>> [animals.takes(label) for label in (("cat", "animals"), ("frog", "animals"), ("ship", "vehicles"))]
+        [True, False, False]
+        """
+        chosen = self.classes is None or not {*self.classes}.isdisjoint(label)
+        return chosen and {*self.without}.isdisjoint(label)
+
+    def labels(self) -> Collection[Label]:
+        """The labels of the images that there are, where the section tells; by default what the source's file says."""
+        return ()
 
     def contents(self) -> str | None:
         """A hash of what of a user's own the images are made from, None if there is none; another makes them anew."""
@@ -195,6 +232,16 @@ class DatasetConfig(Config):
                     f"{', '.join(splits)}: {sizes} images asked for, but there are {there:,} {named}; lower them, or "
                     "leave all three out for shares"
                 )
+
+    def parts_of(self) -> Mapping[str, "DatasetConfig"]:
+        """The sets that its images are made from, by the keys of the section that lead to them; mostly none."""
+        return {}
+
+    def with_parts(self, key: str = "") -> Iterator[tuple[str, "DatasetConfig"]]:
+        """Itself by a key, then what it is made from, by longer ones."""
+        yield key, self
+        for part, config in self.parts_of().items():
+            yield from config.with_parts(f"{key}.{part}")
 
     def remarks(self, data_dir: Path) -> Iterator[str]:
         """What a person should know before the images are had, such as where from, a licence, a size; a line each."""

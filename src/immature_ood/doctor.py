@@ -171,6 +171,8 @@ def _data(dataset: DatasetConfig, data_dir: Path) -> Iterator[tuple[bool, str]]:
     if samples := dataset.samples_of:
         yield True, f"drawn from {samples.model} at epoch {samples.epoch}, trained on {samples.dataset}"
         return
+    for part in dataset.parts_of().values():
+        yield from _data(part, data_dir)
     source = registry.load("datasets", dataset.source)
     try:
         yield True, ", ".join(f"{package} {version(package)}" for package in cast(Source, source).PACKAGES)
@@ -178,7 +180,8 @@ def _data(dataset: DatasetConfig, data_dir: Path) -> Iterator[tuple[bool, str]]:
         yield False, f"package {error.name} is missing; install it"
     yield from ((False, fault) for fault in dataset.faults())
     yield from ((True, remark) for remark in dataset.remarks(data_dir))
-    for part, download in getattr(source, "FILES", {}).items():
+    labels = getattr(source, "LABELS", {}) if dataset.chooses_classes else {}
+    for part, download in [*getattr(source, "FILES", {}).items(), *labels.items()]:
         if part != "train" or uses_training_set(dataset):
             yield _file(download, data_dir / dataset.source)
 

@@ -1,13 +1,14 @@
 """A study as it is planned: all that is wrong with it as written, with its sources and folders, and in this place."""
 
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
 from immature_ood import registry
 from immature_ood.config import DatasetConfig
 from immature_ood.config_file import faults_of_file
-from immature_ood.datasets import unit_of
+from immature_ood.datasets import chosen_labels, class_faults, unit_of
 from immature_ood.kinds import KindOfData
 from immature_ood.shares import with_shares
 from immature_ood.storage import StorageError, check_writable
@@ -44,7 +45,9 @@ def _key(line: str) -> str:
 def faults(study: Study) -> list[str]:
     """One line a fault: key path, what is wrong, the mend."""
     found = [f"datasets.{name}.{fault}" for name in study.real_datasets for fault in _faults(study.datasets[name])]
-    return [*found, *_too_large(study.data, {study.datasets[name].source for name in study.real_datasets})]
+    found += _overlaps({name: study.datasets[name] for name in study.real_datasets})
+    every = (part for name in study.real_datasets for _, part in study.datasets[name].with_parts())
+    return [*found, *_too_large(study.data, {part.source for part in every})]
 
 
 def faults_here(study: Study) -> list[str]:
@@ -92,7 +95,33 @@ def _faults(dataset: DatasetConfig) -> Iterator[str]:
         unit_of(dataset)
     except StudyError as error:
         yield str(error)
+    yield from class_faults(dataset)
     yield from dataset.faults()
+    for key, part in dataset.parts_of().items():
+        yield from (f"{key}.{fault}" for fault in _faults(part))
+
+
+def _overlaps(datasets: Mapping[str, DatasetConfig]) -> Iterator[str]:
+    """Sets of one source of which one has some classes, and the other some of these and others.
+
+    Each deals its own images into splits, so that one set's training images may be among the other's test images.
+    """
+    for (one, first), (other, second) in combinations(datasets.items(), 2):
+        if _origin(first) != _origin(second) or not (first.chooses_classes or second.chooses_classes):
+            continue
+        mine, its = {*chosen_labels(first)}, {*chosen_labels(second)}
+        if mine != its and mine & its:
+            key = f"datasets.{other if second.chooses_classes else one}.{'classes' if second.classes else 'without'}"
+            shared = sorted(label[0] for label in mine & its)
+            yield (
+                f"{key}: {one} and {other} share {', '.join(shared[:5])}{', …' * (len(shared) > 5)} of one source, and "
+                "what one trains on may be what the other tests on; let them have the same classes, or none in common"
+            )
+
+
+def _origin(dataset: DatasetConfig) -> tuple[object, ...]:
+    """What tells where images come from: the source, and its path or data set."""
+    return dataset.source, *(repr(getattr(dataset, key, None)) for key in ("path", "dataset", "options"))
 
 
 def _too_large(data: KindOfData, sources: set[str]) -> Iterator[str]:

@@ -253,7 +253,10 @@ class Study(Config):
         """What a section is of, where it does not say: mostly what it is called."""
         if faults := _said_twice(config):
             raise ValueError(faults)
-        return _named(_without_retired(config))
+        named = _named(_without_retired(config))
+        if faults := "\n".join(_unknown_sets(named)):
+            raise ValueError(faults)
+        return named
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -278,7 +281,12 @@ class Study(Config):
         """(key path, kind, name or path) of every plug-in that the study names."""
         yield "data.kind", "kinds", self.data.kind
         sections: Mapping[registry.Kind, Mapping[str, Config]] = {
-            "datasets": {name: self.datasets[name] for name in self.datasets if self.datasets[name].source != SAMPLES},
+            "datasets": dict(
+                each
+                for name, section in self.datasets.items()
+                if section.source != SAMPLES
+                for each in section.with_parts(name)
+            ),
             "models": self.models,
             "detectors": dict(each for name, config in self.detectors.items() for each in config.with_parts(name)),
             "epoch_rules": self.epoch_rules,
@@ -353,11 +361,21 @@ class Study(Config):
                 faults.append(f"{key}: holds a value twice, got {values}")
         if (self.training.dequantisation == "none") != (self.features.noise == "none"):
             faults.append("features.noise: none goes with training.dequantisation: none, and only with it")
+        faults += self._near_nothing()
         if not self.id_datasets:
             faults.append("id_datasets: name at least one data set, or leave the key out for all")
         if len(self.real_datasets) < 2:
             faults.append("datasets: name at least two with images of their own, or nothing is out of distribution")
         return [*faults, *self._alike("datasets", self.datasets), *self._alike("models", self.models)]
+
+    def _near_nothing(self) -> Iterator[str]:
+        """Words of `near` that one set alone has."""
+        words = {name: dataset.near for name, dataset in self.datasets.items() if dataset.near}
+        for name, word in words.items():
+            others = sorted({each for other, each in words.items() if other != name})
+            if word not in others:
+                hint = registry.did_you_mean(word, others) if others else ""
+                yield f"datasets.{name}.near: no other set is near {word!r}{hint}"
 
     def _alike(self, key: str, names: Iterable[str]) -> list[str]:
         """Names that are one file where upper and lower case are the same."""
@@ -627,6 +645,16 @@ class Study(Config):
         return [name for name in self.real_datasets if name != self.original(id_dataset)]
 
     @property
+    def near_pairs(self) -> list[tuple[str, str]]:
+        """The pairs, ID set and OOD set, that the study says are near one another."""
+        return [
+            (own, other)
+            for own in self.id_datasets
+            for other in self.ood_datasets(own)
+            if self.datasets[own].near and self.datasets[own].near == self.datasets[other].near
+        ]
+
+    @property
     def real_datasets(self) -> list[str]:
         """The data sets with images of their own to score: all but those of samples."""
         return [name for name, dataset in self.datasets.items() if not dataset.samples_of]
@@ -730,6 +758,7 @@ def _named(config: Any) -> Any:
             config[kind] = {name: _section_named(kind, key, name, given) for name, given in config[kind].items()}
     if isinstance(sections := config.get("datasets"), Mapping):
         own = [name for name, section in sections.items() if isinstance(name, str) and not _is_changed(section)]
+        sections = _with_sets(sections)
         datasets = {name: _with_original(section, sections) for name, section in sections.items()}
         config = {"id_datasets": own, **config, "datasets": datasets}
     return config
@@ -752,6 +781,38 @@ def _is_changed(section: Any) -> bool:
         return isinstance(source, str) and issubclass(registry.config_class("datasets", source), ChangedConfig)
     except registry.PluginError:
         return False
+
+
+def _with_sets(datasets: Mapping[Any, Any]) -> dict[Any, Any]:
+    """Sections in which sets of the study that one is made from are no names but their sections."""
+    return {
+        name: {**section, **{key: datasets[section[key]] for key in _sets(section) if section[key] in datasets}}
+        if isinstance(section, Mapping)
+        else section
+        for name, section in datasets.items()
+    }
+
+
+def _sets(section: Mapping[str, Any]) -> list[str]:
+    """The keys of a section under which another set of the study is named."""
+    source = section.get(registry.KEYS["datasets"])
+    if not isinstance(source, str) or source == SAMPLES:
+        return []
+    try:
+        keys = getattr(registry.load("datasets", source), "SETS", ())
+    except registry.PluginError:
+        return []
+    return [key for key in keys if isinstance(section.get(key), str)]
+
+
+def _unknown_sets(config: Any) -> Iterator[str]:
+    """Names of sets that one is made from and that are none, or are made from others themselves."""
+    given = config.get("datasets") if isinstance(config, Mapping) else None
+    datasets: Mapping[Any, Any] = given if isinstance(given, Mapping) else {}
+    for name, section in datasets.items():
+        for key in _sets(section) if isinstance(section, Mapping) else ():
+            known = [each for each in datasets if isinstance(each, str) and each != name]
+            yield f"datasets.{name}.{key}: unknown name {section[key]!r}{registry.did_you_mean(section[key], known)}"
 
 
 def _by_name(kind: registry.Kind, names: Any) -> Any:

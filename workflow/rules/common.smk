@@ -68,6 +68,8 @@ TABLES = [
     f"{TABLE}/means.csv",
     f"{TABLE}/detectors.csv",
     f"{TABLE}/training.csv",
+    f"{TABLE}/tiers.csv",
+    f"{TABLE}/tiers.txt",
     f"{TABLE}/summary.txt",
     f"{TABLE}/summary.html",
     *expand(
@@ -312,14 +314,17 @@ def images_needed(dataset, split):
 def environment_of(dataset):
     """The conda environment in which the images of a data set are made: its source's ENVIRONMENT, or analysis."""
     dataset = study.changed.get(dataset, dataset)
-    source = registry.load("datasets", study.datasets[dataset].source)
-    return f"../../envs/{getattr(source, 'ENVIRONMENT', 'analysis')}.yaml"
+    sections = (part for _, part in study.datasets[dataset].with_parts())
+    loaded = (registry.load("datasets", section.source) for section in sections)
+    asked = [source.ENVIRONMENT for source in loaded if hasattr(source, "ENVIRONMENT")]
+    return f"../../envs/{[*asked, 'analysis'][0]}.yaml"
 
 
-def files_of_source(dataset):
-    """The files that its images are read by: of its source, and, where they are another's, changed, of that one's."""
+def source_files(dataset):
+    """The files of the sources that the images of a data set come from: of others too that it is made from."""
     names = dict.fromkeys([dataset, study.changed.get(dataset, dataset)])
-    return [registry.file_of("datasets", study.datasets[name].source) for name in names]
+    parts = (part for name in names for _, part in study.datasets[name].with_parts())
+    return [registry.file_of("datasets", section.source) for section in parts]
 
 
 def model_of_samples(dataset):
@@ -352,7 +357,11 @@ def all_sources():
     named = [
         ("kinds", study.data.kind),
         *(("models", model.architecture) for model in study.models.values()),
-        *(("datasets", study.datasets[name].source) for name in study.real_datasets),
+        *(
+            ("datasets", section.source)
+            for name in study.real_datasets
+            for _, section in study.datasets[name].with_parts()
+        ),
         *(("detectors", file) for file in study.detector_files()),
     ]
     stages = (

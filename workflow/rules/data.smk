@@ -23,14 +23,14 @@ rule make_images:
         together=math.lcm(*study.features.batch_sizes),
     params:
         config=lambda wildcards: study.datasets[wildcards.dataset].model_dump(
-            exclude={"augmentation", "stands_for"}
+            exclude={"augmentation", "near", "stands_for"}
         ),
         data_dir=study.data_dir,
         pictures=lambda wildcards: study.datasets[wildcards.dataset].contents(),
         data=study.data.model_dump(),
         source=lambda wildcards: sources(
             "make_images.py",
-            *files_of_source(wildcards.dataset),
+            *source_files(wildcards.dataset),
             KIND,
         ),
     script:

@@ -138,6 +138,35 @@ rule claim:
         "../scripts/claim.py"
 
 
+rule tiers:
+    input:
+        scores=every_scored(f"{SCORES}/scores.safetensors", id=REAL),
+        auroc=expand(f"{TABLE}/auroc_{{id}}.csv", id=REAL),
+        training=expand(f"{TABLE}/training_{{id}}.csv", id=REAL),
+    output:
+        csv=f"{TABLE}/tiers.csv",
+        text=f"{TABLE}/tiers.txt",
+    log:
+        f"{LOGS}/tiers.log",
+    benchmark:
+        f"{BENCHMARKS}/tiers.tsv"
+    localrule: True
+    conda:
+        "../../envs/analysis.yaml"
+    resources:
+        mem_mb=memory(4000),
+        runtime=60,
+    params:
+        evaluation=EVALUATION,
+        controls=study.controls,
+        near=study.near_pairs,
+        names={name: study.stands_for(name) for name in study.real_datasets},
+        one_pass=study.training.epochs_per_pass,
+        source=sources("tiers.py"),
+    script:
+        "../scripts/tiers.py"
+
+
 rule detector_table:
     input:
         scores=every_scored(f"{SCORES}/scores.safetensors", id=REAL),
@@ -225,6 +254,7 @@ rule summary:
         claim=f"{TABLE}/claim.csv",
         means=f"{TABLE}/means.csv",
         detectors=f"{TABLE}/detectors.csv",
+        tiers=f"{TABLE}/tiers.csv",
         training=expand(f"{TABLE}/training_{{id}}.csv", id=study.id_datasets),
         manifests=expand(f"{DATA}/manifest.json", dataset=study.real_datasets),
     output:

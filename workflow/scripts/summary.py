@@ -12,6 +12,7 @@ from immature_ood.job import job
 from immature_ood.means import means_summary
 from immature_ood.storage import read_json, write_bytes
 from immature_ood.tables import claim_text, paper_tables, read_table, summary_text, to_html, write_csv
+from immature_ood.tiers import tiers_summary
 
 if TYPE_CHECKING:
     from scripts._rule import snakemake
@@ -26,7 +27,8 @@ with job(snakemake.log):
     added = detector_summary(read_table(snakemake.input.detectors), solved)
     manifests = [read_json(path) for path in snakemake.input.manifests]
     warnings = [*(f"Warning: {line}" for line in [*cues(manifests), *spikes(training)]), *left_out(manifests)]
-    lines = [*filter(None, [means, added]), *warnings]
+    tiers = tiers_summary(read_table(snakemake.input.tiers))
+    lines = [*filter(None, [means, added, tiers]), *warnings]
     write_csv(auroc, snakemake.output.auroc)
     write_csv(training, snakemake.output.training)
     write_bytes(snakemake.output.text, summary_text(auroc, claim, lines, solved).encode())

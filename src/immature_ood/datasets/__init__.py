@@ -10,13 +10,18 @@ A source is one file of this folder, found by its name (see registry). It has
 * `KINDS`, if its samples are no images: the names of the kinds of data that it gives;
 * `FILES`, if it has files to download: a Download for each, kept in `data_dir/<source>/`; that of an official split is
   called "train" or "test";
+* `LABELS`, as `FILES`, of the files that say the classes of its images, where these say it not themselves;
 * `OFFICIAL`, if it has official splits: how many images each of them has;
 * `ENVIRONMENT`, if its job needs another conda environment than analysis: the name of a file of envs/;
 * `SHAPE`, if its images all have one: (C, H, W) before any resizing;
 * `EXAMPLE`, if its section needs options that have no default: some with which it works anywhere, for the tests;
 * `UNITS`, if its images are not independent of one another: for each kind of what belongs together, such as "block",
   the function that names an image's unit by its origin. The first kind is the default; without it, every image is on
-  its own.
+  its own. Or a function of the section that gives them;
+* `SETS`, if its images are made from other sets: the options that are sections of these, or names of the study's own;
+* `CLASSES`, if it knows the classes of its images, of which a section may choose some: their labels, each the names by
+  which one may be called, such as ("cat", "animals", "3"); empty if only the job will know them. Its pools then have
+  labels, those that need another file where the section `chooses_classes`.
 
 A source reads the images that are asked for and no others: it hands a Pool to `deal` or `deal_official`. `make` does
 what is alike for all: it makes the changes that a section asks for, such as JPEG, and leaves out what is in two splits.
@@ -25,7 +30,7 @@ what is alike for all: it makes the changes that a section asks for, such as JPE
 import hashlib
 import os
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -35,7 +40,7 @@ from typing import Any, Protocol, cast
 import numpy as np
 
 from immature_ood import registry
-from immature_ood.config import DatasetConfig
+from immature_ood.config import DatasetConfig, Label
 from immature_ood.config_file import StudyError
 from immature_ood.kinds import KindOfData
 from immature_ood.storage import write_json, write_whole
@@ -45,16 +50,21 @@ __all__ = [
     "Images",
     "Pool",
     "Source",
+    "chosen_labels",
+    "class_faults",
     "deal",
     "deal_official",
     "image_hashes",
     "make",
+    "samples",
     "unit_of",
+    "units",
     "uses_training_set",
 ]
 
 SPLITS = ("train", "fit", "test")
-SCHEMA = "dataset/4"
+SCHEMA = "dataset/5"
+OTHER_CLASSES = "images of other classes"
 SHORT = 16  # hexadecimal digits: among a million images two are alike by chance once in 10⁷ times
 
 
@@ -67,6 +77,7 @@ class Images:
     formats: N names of the format in which its file stores the image, such as "PNG" or "IDX".
     resized: whether any of them was resampled.
     left_out: how many of what else there was were not taken, by reason.
+    labels: the label of each image, None if they are not known.
     """
 
     pixels: np.ndarray
@@ -74,22 +85,26 @@ class Images:
     formats: list[str]
     resized: bool = False
     left_out: Mapping[str, int] = field(default_factory=dict)
+    labels: Sequence[Label] | None = None
 
     def pick(self, places: Sequence[int] | np.ndarray) -> "Images":
         """The images at these places, in this order."""
         origins, formats = ([names[place] for place in places] for names in (self.origins, self.formats))
-        return replace(self, pixels=self.pixels[places], origins=origins, formats=formats)
+        labels = None if self.labels is None else [self.labels[place] for place in places]
+        return replace(self, pixels=self.pixels[places], origins=origins, formats=formats, labels=labels)
 
 
 @dataclass(frozen=True)
 class Pool:
     """Images that are not read yet.
 
-    size: how many. read: the images at some places, in that order.
+    size: how many. read: the images at some places, in that order. labels: that of each image, None if they are not
+    known; `read` need not tell them.
     """
 
     size: int
     read: Callable[[np.ndarray], Images]
+    labels: Sequence[Label] | None = None
 
 
 class Source(Protocol):
@@ -108,14 +123,68 @@ class Source(Protocol):
 def deal(pool: Pool, config: DatasetConfig, splits: Sequence[str] = SPLITS) -> dict[str, Images]:
     """Deals distinct images into splits by one seeded permutation; a split is short if the pool runs out.
 
-    The last split comes first (test, fit, train): asking for more training images then changes no test image.
+    The last split comes first (test, fit, train): asking for more training images then changes no test image. Images of
+    classes that the config does not choose are in none, and are counted as left out of the last.
     """
-    order = np.random.default_rng(config.seed).permutation(pool.size)
+    chosen = _chosen(pool, config)
+    order = chosen[np.random.default_rng(config.seed).permutation(len(chosen))]
+    others = {OTHER_CLASSES: pool.size - len(chosen)} if config.chooses_classes else {}
     dealt = {}
     for split in reversed(splits):
         size = getattr(config, split)
-        dealt[split], order = pool.read(order[:size]), order[size:]
+        dealt[split], order = _read(pool, order[:size], others if split == splits[-1] else {}), order[size:]
     return dealt
+
+
+def _chosen(pool: Pool, config: DatasetConfig) -> np.ndarray:
+    """The places of the images of the classes that the config chooses, in the order of the pool."""
+    if not config.chooses_classes or not pool.size:
+        return np.arange(pool.size)
+    if pool.labels is None:
+        raise StudyError(_without_classes(config))
+    return np.flatnonzero([config.takes(label) for label in pool.labels])
+
+
+def _read(pool: Pool, places: np.ndarray, others: Mapping[str, int]) -> Images:
+    """The images at these places, with their labels; others: what else is left out."""
+    images = pool.read(places)
+    labels = images.labels if pool.labels is None else [pool.labels[place] for place in places]
+    return replace(images, labels=labels, left_out={**images.left_out, **others})
+
+
+def class_faults(config: DatasetConfig) -> Iterator[str]:
+    """What is wrong with the classes that a section chooses, where they are known without its images."""
+    if not config.chooses_classes:
+        return
+    labels = _labels_of(config)
+    if labels is None:
+        yield _without_classes(config)
+    names = list(dict.fromkeys(name for label in labels or () for name in label))
+    faults = [
+        f"{key}: the source {config.source} has no class {name!r}{registry.did_you_mean(name, names)}"
+        for key in ("classes", "without")
+        for name in getattr(config, key) or []
+        if names and name not in names
+    ]
+    yield from faults
+    if names and not faults and not any(map(config.takes, labels or ())):
+        yield "without: leaves no image of the classes that are chosen; take some out of it"
+
+
+def chosen_labels(config: DatasetConfig) -> list[Label]:
+    """The labels of the images that a section takes, where they are known without its images."""
+    return [label for label in _labels_of(config) or () if config.takes(label)]
+
+
+def _labels_of(config: DatasetConfig) -> Collection[Label] | None:
+    """All labels of a source, empty if only the job will know them; None if it knows none."""
+    stated: Collection[Label] | None = _of_source(config, "CLASSES", None)
+    return config.labels() or stated
+
+
+def _without_classes(config: DatasetConfig) -> str:
+    key = "without" if config.classes is None else "classes"
+    return f"{key}: the source {config.source} does not know the classes of its images; leave it out"
 
 
 def deal_official(open_pool: Callable[[str], Pool], data: KindOfData, config: DatasetConfig) -> dict[str, Images]:
@@ -157,7 +226,8 @@ def make(
     later one (test, then fit); what is left out is counted as dropped, one that repeats another of its split as
     repeated, what the source does not take as left_out, by reason. data_dir: where original files are, and go.
     units: for each image the number, by first appearance, of what it belongs to, of the kind that `unit` names; images
-    of a split that have the same pixels share that of the first of them. hashes: a short one of each image's pixels.
+    of a split that have the same pixels share that of the first of them. labels: the names of each image's classes,
+    the narrowest first, if they are known. hashes: a short one of each image's pixels.
     needed: by split, the key of the study that says how many images it uses, and how many. together: of how many units
     groups are made, of fit and of test images.
     made_from: JSON values of all that the images follow from, which the manifest keeps (validity).
@@ -166,10 +236,10 @@ def make(
     """
     source = cast(Source, registry.load("datasets", config.source))
     given = _load(name, source, config, data, data_dir)
-    splits = _without_repeats({split: _changed(given[split], config, data) for split in SPLITS})
+    splits = _as_asked_for(given, config, data)
     dropped = {split: len(given[split].pixels) - len(splits[split].pixels) for split in SPLITS}
     _check_left(name, config, splits, dropped, needed)
-    manifest = _manifest(name, config, data, source, splits, dropped)
+    manifest = _manifest(name, config, data, splits, dropped)
     _check_units(name, manifest, together)
     for split in SPLITS:
         with write_whole(Path(folder, f"{split}.npy")) as temporary:
@@ -177,10 +247,28 @@ def make(
     write_json(Path(folder, "manifest.json"), {**manifest, "made_from": dict(made_from)})
 
 
+def samples(config: DatasetConfig, data: KindOfData, data_dir: Path) -> dict[str, Images]:
+    """The splits of a section that another set is made from, with the changes that it asks for.
+
+    Raises StudyError beginning with a key of the section if it is at fault, and StorageError if files cannot be had.
+    """
+    source = cast(Source, registry.load("datasets", config.source))
+    for fault in class_faults(config):
+        raise StudyError(fault)
+    return _as_asked_for(source.load(config, data, data_dir), config, data)
+
+
+def _as_asked_for(given: Mapping[str, Images], config: DatasetConfig, data: KindOfData) -> dict[str, Images]:
+    """Changed, and without what is in two splits."""
+    return _without_repeats({split: _changed(given[split], config, data) for split in SPLITS})
+
+
 def _load(name: str, source: Source, config: DatasetConfig, data: KindOfData, data_dir: Path) -> dict[str, Images]:
     """What the source gives, checked."""
     try:
         unit_of(config)
+        for fault in class_faults(config):
+            raise StudyError(fault)
         given = source.load(config, data, data_dir)
     except StudyError as error:
         raise StudyError(f"datasets.{name}.{error}") from None
@@ -196,6 +284,8 @@ def _check_images(source: str, data: KindOfData, images: Images) -> None:
         data.check(images.pixels)
         if len(images.origins) != count or len(images.formats) != count:
             raise ValueError(f"must have one origin and format each, not {len(images.origins)}, {len(images.formats)}")
+        if images.labels is not None and len(images.labels) != count:
+            raise ValueError(f"must have one label each, or none at all, not {len(images.labels)}")
     except ValueError as error:
         raise ValueError(f"source {source}: its {count} {data.samples} {error}; mend datasets/{source}.py") from None
 
@@ -255,7 +345,6 @@ def _manifest(
     name: str,
     config: DatasetConfig,
     data: KindOfData,
-    source: Source,
     splits: Mapping[str, Images],
     dropped: Mapping[str, int],
 ) -> dict[str, Any]:
@@ -266,16 +355,28 @@ def _manifest(
         "name": name,
         "source": config.source,
         "seed": config.seed,
+        **({"classes": config.classes, "without": config.without} if config.chooses_classes else {}),
         "shape": data.shape,
-        "packages": {name: version(name) for name in ("numpy", *source.PACKAGES, *data.packages(config))},
+        "packages": {name: version(name) for name in ("numpy", *_packages(config, data))},
         "formats": formats,
         "resized": any(images.resized for images in splits.values()),
         **data.described(config, formats),
-        "fit_from": config.fit_from if "test" in (*getattr(source, "OFFICIAL", ()), *config.available()) else None,
+        "fit_from": config.fit_from if "test" in (*_of_source(config, "OFFICIAL", ()), *config.available()) else None,
         "unit": unit,
         "left_out": sum((Counter(images.left_out) for images in splits.values()), Counter()),
         "splits": {split: _described(images, dropped[split], name_of) for split, images in splits.items()},
     }
+
+
+def _packages(config: DatasetConfig, data: KindOfData) -> Iterator[str]:
+    """The distributions that images come from or through, those of the sets that they are made from too."""
+    for _, part in config.with_parts():
+        yield from (*_of_source(part, "PACKAGES", ()), *data.packages(part))
+
+
+def _of_source(config: DatasetConfig, name: str, default: Any) -> Any:
+    """What the file of a section's source says."""
+    return getattr(registry.load("datasets", config.source), name, default)
 
 
 def _described(images: Images, dropped: int, name_of: Callable[[str], str]) -> dict[str, object]:
@@ -287,6 +388,7 @@ def _described(images: Images, dropped: int, name_of: Callable[[str], str]) -> d
         "sha256": hashlib.sha256(images.pixels.data).hexdigest(),
         "origins": images.origins,
         "units": _units(hashes, images.origins, name_of),
+        **({} if images.labels is None else {"labels": [", ".join(label) for label in images.labels]}),
         "hashes": [digest[:SHORT] for digest in hashes],
     }
 
@@ -296,12 +398,18 @@ def unit_of(config: DatasetConfig) -> tuple[str, Callable[[str], str]]:
 
     Raises StudyError beginning with "unit" if the source has not the kind that the config names.
     """
-    kinds = getattr(registry.load("datasets", config.source), "UNITS", {"image": str})
+    kinds = units(config)
     kind = config.unit or next(iter(kinds))
     if kind not in kinds:
         hint = registry.did_you_mean(kind, [*kinds])
         raise StudyError(f"unit: unknown name {kind!r} of the source {config.source}{hint}")
     return kind, kinds[kind]
+
+
+def units(config: DatasetConfig) -> dict[str, Callable[[str], str]]:
+    """By kind of what belongs together, the function that names an image's unit by its origin; the default first."""
+    kinds = _of_source(config, "UNITS", {"image": str})
+    return dict(kinds(config) if callable(kinds) else kinds)
 
 
 def _units(hashes: Sequence[str], origins: Sequence[str], name_of: Callable[[str], str]) -> list[int]:

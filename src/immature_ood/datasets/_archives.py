@@ -4,10 +4,11 @@ import tarfile
 import zipfile
 import zlib
 from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from immature_ood.config import Label
 from immature_ood.datasets import Pool
 from immature_ood.datasets._pools import Crop, of_files
 from immature_ood.kinds.images import Config as ImageConfig
@@ -34,22 +35,30 @@ def readable(path: Path) -> Iterator[None]:
         raise StorageError(f"{path}: cannot be read ({error}); it is damaged or another file, delete it") from error
 
 
-def of_zip(path: Path, folder: str, suffix: str, image: ImageConfig) -> Pool:
+def of_zip(
+    path: Path, folder: str, suffix: str, image: ImageConfig, label_of: Callable[[str], Label] | None = None
+) -> Pool:
     """The pictures in a folder of a .zip and below it, by name. Origins are "<archive>/<member>"."""
     with readable(path), zipfile.ZipFile(path) as archive:
         names = sorted(name for name in archive.namelist() if name.startswith(f"{folder}/") and name.endswith(suffix))
-    return of_zip_members(path, names, image)
+    return of_zip_members(path, names, image, label_of=label_of)
 
 
-def of_zip_members(path: Path, names: Sequence[str], image: ImageConfig, crop: Crop | None = None) -> Pool:
-    """These pictures of a .zip. Origins are "<archive>/<member>"."""
+def of_zip_members(
+    path: Path,
+    names: Sequence[str],
+    image: ImageConfig,
+    crop: Crop | None = None,
+    label_of: Callable[[str], Label] | None = None,
+) -> Pool:
+    """These pictures of a .zip. Origins are "<archive>/<member>"; label_of: as of of_files, by the member's name."""
 
     def contents(places: Sequence[int]) -> Iterator[bytes]:
         with readable(path), zipfile.ZipFile(path) as archive:
             for place in places:
                 yield archive.read(names[place])
 
-    return of_files(names, contents, path.name, image, crop)
+    return of_files(names, contents, path.name, image, crop, label_of)
 
 
 def of_tar(path: Path, image: ImageConfig) -> Pool:

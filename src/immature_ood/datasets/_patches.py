@@ -10,10 +10,11 @@ whole picture.
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib.metadata import distribution
+from pathlib import Path
 
 import numpy as np
 
-from immature_ood.config import DatasetConfig
+from immature_ood.config import DatasetConfig, Label
 from immature_ood.datasets import SPLITS, Images, deal
 from immature_ood.datasets._pixels import opened
 from immature_ood.datasets._pools import of_images
@@ -71,10 +72,12 @@ def load_patches(
     config: DatasetConfig,
     keep: Callable[[Patch], bool],
     otherwise: str = "flat patches",
+    label_of: Callable[[str], Label] = lambda file: (Path(file).stem,),
 ) -> dict[str, Images]:
     """The patches that `keep` keeps; side is at most 76. Origins are "<file in its package>@y=<top>,x=<left>".
 
-    pictures: the distribution of each file. otherwise: what the patches are that are left out.
+    pictures: the distribution of each file. otherwise: what the patches are that are left out. label_of: the names of
+    the classes of a file's patches, by default that of the file.
     """
     found = [(patch, keep(patch)) for file, package in pictures.items() for patch in patches(file, package, image)]
     splits: dict[str, Images] = {}
@@ -84,7 +87,8 @@ def load_patches(
         pool = [patch for patch, kept in here if kept]
         pixels = np.array([patch.pixels for patch in pool], np.uint8).reshape(-1, *image.shape)
         origins, formats = [patch.origin for patch in pool], [patch.stored for patch in pool]
-        images = Images(pixels, origins, formats, left_out={otherwise: len(here) - len(pool)})
+        labels = [label_of(_picture_of(origin)) for origin in origins]
+        images = Images(pixels, origins, formats, left_out={otherwise: len(here) - len(pool)}, labels=labels)
         splits |= deal(of_images(images), config, (split,))
     return splits
 

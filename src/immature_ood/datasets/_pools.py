@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 
+from immature_ood.config import Label
 from immature_ood.datasets import Images, Pool
 from immature_ood.datasets._pixels import FORMATS, opened, to_image
 from immature_ood.kinds.images import Config as ImageConfig
@@ -20,13 +21,15 @@ Reader = Callable[[Sequence[int]], Iterator[bytes]]  # the contents of the files
 
 def of_images(images: Images) -> Pool:
     """Images that are there already."""
-    return Pool(len(images.pixels), images.pick)
+    return Pool(len(images.pixels), images.pick, images.labels)
 
 
-def of_arrays(arrays: Mapping[str, np.ndarray], stored: str, image: ImageConfig) -> Pool:
+def of_arrays(
+    arrays: Mapping[str, np.ndarray], stored: str, image: ImageConfig, labels: Sequence[Label] | None = None
+) -> Pool:
     """The images of named arrays, each (N, C, H, W) uint8 with the same C, H and W.
 
-    stored: the format of the file. Origins are "<name of the array>#<row>".
+    stored: the format of the file. labels: of all images, array by array. Origins are "<name of the array>#<row>".
     """
     pixels = np.concatenate([*arrays.values()])
     names = [f"{name}#{row}" for name, array in arrays.items() for row in range(len(array))]
@@ -35,13 +38,20 @@ def of_arrays(arrays: Mapping[str, np.ndarray], stored: str, image: ImageConfig)
         chosen, resized = to_images(pixels[places], image)
         return Images(chosen, [names[place] for place in places], [stored] * len(places), resized)
 
-    return Pool(len(pixels), read)
+    return Pool(len(pixels), read, labels)
 
 
-def of_files(names: Sequence[str], contents: Reader, place: str, image: ImageConfig, crop: Crop | None = None) -> Pool:
+def of_files(
+    names: Sequence[str],
+    contents: Reader,
+    place: str,
+    image: ImageConfig,
+    crop: Crop | None = None,
+    label_of: Callable[[str], Label] | None = None,
+) -> Pool:
     """The pictures in files that Pillow reads, cropped first where a crop is given; origins are "<place>/<name>".
 
-    Reading raises StorageError naming a file that is no picture.
+    label_of: the label of a picture, by the name of its file. Reading raises StorageError naming a file that is none.
     """
 
     def read(places: np.ndarray) -> Images:
@@ -56,7 +66,7 @@ def of_files(names: Sequence[str], contents: Reader, place: str, image: ImageCon
                 advance()
         return Images(pixels, origins, formats, resized)
 
-    return Pool(len(names), read)
+    return Pool(len(names), read, label_of and [label_of(name) for name in names])
 
 
 def to_images(pixels: np.ndarray, image: ImageConfig) -> tuple[np.ndarray, bool]:

@@ -13,17 +13,20 @@ import numpy as np
 import torch
 from PIL import Image
 
+from immature_ood.config import Label
 from immature_ood.config_file import StudyError
 from immature_ood.datasets import Images, Pool
 from immature_ood.datasets._pixels import to_image
-from immature_ood.datasets.torchvision import classes
+from immature_ood.datasets.torchvision import Config, classes
 from immature_ood.kinds.images import Config as ImageConfig
 from immature_ood.progress import progress
+from immature_ood.registry import did_you_mean
 from immature_ood.storage import StorageError
 
 __all__ = ["import_torchvision", "open_pool"]
 
 _SCHEMAS: list[torch.library.Library] = []
+NUMBERS = ("targets", "labels", "_labels", "y")  # what torchvision's classes call the numbers of all images' classes
 NO_FILE = "array"  # what a picture is called that Pillow did not open: torchvision made it of an array
 
 
@@ -44,12 +47,14 @@ def import_torchvision() -> ModuleType:
     return found
 
 
-def open_pool(name: str, arguments: Mapping[str, Any], part: str, root: Path, image: ImageConfig) -> Pool:
+def open_pool(config: Config, arguments: Mapping[str, Any], part: str, root: Path, image: ImageConfig) -> Pool:
     """The images of a data set, downloaded to root if they are not there. Origins are "<name><part>#<number>".
 
-    Raises StudyError if the class does not take the arguments, StorageError if its files cannot be had; reading raises
-    StorageError for an image that cannot be read, and StudyError if it is no picture.
+    Raises StudyError if the class does not take the arguments or does not know a class of images that is chosen, and
+    StorageError if its files cannot be had; reading raises StorageError for an image that cannot be read, and
+    StudyError if it is no picture.
     """
+    name = config.dataset
     data = _opened(name, arguments, root)
 
     def read(places: np.ndarray) -> Images:
@@ -64,7 +69,25 @@ def open_pool(name: str, arguments: Mapping[str, Any], part: str, root: Path, im
                 advance()
         return Images(pixels, origins, formats, resized)
 
-    return Pool(len(data), read)
+    return Pool(len(data), read, _labels(data, config))
+
+
+def _labels(data: Any, config: Config) -> list[Label] | None:
+    """The name and the number of each image's class, where torchvision has them without reading any image.
+
+    Raises StudyError if the config chooses a class that there is not.
+    """
+    numbers = next((found for key in NUMBERS if (found := getattr(data, key, None)) is not None), None)
+    if numbers is None or len(numbers) != len(data) or np.ndim(numbers) != 1:
+        return None
+    names = list(map(str, getattr(data, "classes", ())))
+    labels = [(*names[number : number + 1], str(number)) for number in np.asarray(numbers).tolist()]
+    known = sorted({name for label in labels for name in label} | {*names})
+    for key in ("classes", "without"):
+        for name in getattr(config, key) or []:
+            if name not in known:
+                raise StudyError(f"{key}: {type(data).__name__} has no class {name!r}{did_you_mean(name, known)}")
+    return labels
 
 
 def _opened(name: str, arguments: Mapping[str, Any], root: Path) -> Any:

@@ -2,24 +2,26 @@
 
 They are uint8, (N, H, W), (N, H, W, C) or (N, C, H, W), with C 1 or 3. Of four axes the second is that of the channels
 if it is 1 or 3 long, else the last; `layout` says otherwise. A `.npz` may have, with one entry an image, `split`
-("train" or "test", which are then kept apart as official sets), `names` (which origins then have) and `unit` (what
-belongs together). Nothing is unpickled. A `.npy` is mapped from disk, and only the images asked for are read; the
-images of a `.npz` are unpacked in memory. The data set is made anew when the file has another size or time of its last
-change.
+("train" or "test", which are then kept apart as official sets), `names` (which origins then have), `unit` (what belongs
+together) and `label` (its class, which `label_in_names` finds in names otherwise). Nothing is unpickled. A `.npy` is
+mapped from disk, and only the images asked for are read; the images of a `.npz` are unpacked in memory. The data set is
+made anew when the file has another size or time of its last change.
 """
 
 import re
 import zipfile
 import zlib
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import IO, Literal
 from urllib.parse import quote
 
 import numpy as np
+from pydantic import field_validator
 
+from immature_ood.config import Label
 from immature_ood.config_file import StudyError
 from immature_ood.datasets import Images, Pool, deal, deal_official
 from immature_ood.datasets._pools import to_images
@@ -28,9 +30,10 @@ from immature_ood.kinds.images import ImageDatasetConfig
 from immature_ood.registry import did_you_mean
 from immature_ood.storage import StorageError
 
-__all__ = ["PACKAGES", "UNITS", "Arrays", "Config", "load", "look"]
+__all__ = ["CLASSES", "PACKAGES", "UNITS", "Arrays", "Config", "load", "look"]
 
 PACKAGES = ("pillow",)
+CLASSES: tuple[Label, ...] = ()  # the file's own
 IMAGES = "images"
 CHANNELS = (1, 3)
 PARTS = ("train", "test")
@@ -61,19 +64,32 @@ UNITS = {"unit": _unit_of, "image": str}
 class Arrays:
     """What is in a file beside the pixels.
 
-    shape: of the images, as they are stored. split, names, unit: N texts each, or None.
+    shape: of the images, as they are stored. split, names, unit, label: N texts each, or None.
     """
 
     shape: tuple[int, ...]
     split: np.ndarray | None = None
     names: np.ndarray | None = None
     unit: np.ndarray | None = None
+    label: np.ndarray | None = None
 
-    def available(self) -> dict[str, int | None]:
-        """How many images there are, of all or of each official set."""
+    def available(self, takes: Callable[[Label], bool]) -> dict[str, int | None]:
+        """How many images there are of the labels that are taken, of all or of each official set."""
+        taken = (
+            np.ones(self.shape[0], bool) if self.label is None else np.array([takes((each,)) for each in self.label])
+        )
         if self.split is None:
-            return {"all": self.shape[0]}
-        return {part: int(np.count_nonzero(self.split == part)) for part in PARTS}
+            return {"all": int(np.count_nonzero(taken))}
+        return {part: int(np.count_nonzero(taken & (self.split == part))) for part in PARTS}
+
+    def labelled(self, pattern: str) -> "Arrays":
+        """With the first group of a pattern in each name as the label. Raises StudyError."""
+        if self.names is None:
+            raise StudyError("label_in_names: there is no array 'names'; add it, or leave the key out")
+        found = [re.search(pattern, name) for name in self.names]
+        if None in found:
+            raise StudyError(f"label_in_names: {pattern!r} is not in the name {str(self.names[found.index(None)])!r}")
+        return replace(self, label=np.array([match[1] or "" for match in found if match]))
 
     def origin(self, file: str, row: int) -> str:
         """Where an image is: "<file>#<row>", its unit and its name, if they are known; the unit without spaces."""
@@ -89,6 +105,26 @@ class Config(ImageDatasetConfig):
     """The .npy or .npz file; a relative path is relative to where Snakemake runs."""
     layout: Literal["channels_first", "channels_last"] | None = None
     """Which of four axes is that of the channels; by default the second if it is 1 or 3 long, else the last."""
+    label_in_names: str | None = None
+    """The class of an image is what the first group of this regular expression finds in its name."""
+
+    @field_validator("label_in_names")
+    @classmethod
+    def _is_pattern_of_a_group(cls, pattern: str | None) -> str | None:
+        try:
+            if pattern is not None and not re.compile(pattern).groups:
+                raise ValueError(r"a regular expression with a group is asked for, such as ^train/(\w+)/")
+        except re.error as error:
+            raise ValueError(f"is no regular expression ({error})") from None
+        return pattern
+
+    def labels(self) -> list[Label]:
+        """The classes that the file has."""
+        try:
+            label = self.look()[0].label
+        except StudyError:
+            return []
+        return [] if label is None else [(name,) for name in sorted({*label.tolist()})]
 
     def faults(self) -> Iterator[str]:
         """What is wrong with the file; no pixel is read."""
@@ -96,6 +132,9 @@ class Config(ImageDatasetConfig):
             arrays, _ = self.look()
             if self.unit == "unit" and arrays.unit is None:
                 yield f"unit: there is no array 'unit' in {self.path}; add it, or leave the key out"
+            if self.chooses_classes and arrays.label is None:
+                key = "without" if self.classes is None else "classes"
+                yield f"{key}: there is no array 'label' in {self.path}; add it, give label_in_names, or leave it out"
         except StudyError as error:
             yield str(error)
         yield from self.shortages(f"images in {self.path}")
@@ -103,13 +142,15 @@ class Config(ImageDatasetConfig):
     def available(self) -> dict[str, int | None]:
         """The number of images, if the file is well."""
         try:
-            return self.look()[0].available()
+            return self.look()[0].available(self.takes)
         except StudyError:
             return {}
 
     def look(self) -> tuple[Arrays, int | None]:
         """What is in the file beside the pixels, and which axis is that of the channels. Raises StudyError."""
         arrays = look(Path(self.path))
+        if self.label_in_names:
+            arrays = arrays.labelled(self.label_in_names)
         try:
             return arrays, _channels(arrays.shape, self.layout)
         except StudyError as error:
@@ -130,7 +171,8 @@ def load(config: Config, image: ImageConfig, data_dir: Path) -> dict[str, Images
     stored = _stored(path)
 
     def pool(rows: np.ndarray) -> Pool:
-        return Pool(len(rows), lambda places: _read(path, arrays, stored, axis, rows[places], image))
+        labels = None if arrays.label is None else [(label,) for label in arrays.label[rows].tolist()]
+        return Pool(len(rows), lambda places: _read(path, arrays, stored, axis, rows[places], image), labels)
 
     if arrays.split is None:
         splits = deal(pool(np.arange(len(stored))), config)
@@ -208,7 +250,7 @@ def _look_inside(archive: zipfile.ZipFile) -> Arrays:
         raise StudyError(f"there is no array {IMAGES!r}{did_you_mean(IMAGES, [*sizes])}")
     with archive.open(f"{IMAGES}.npy") as file:
         shape = _image_shape(file, sizes[IMAGES])
-    texts = {key: _texts(archive, key, shape[0]) for key in ("split", "names", "unit") if key in sizes}
+    texts = {key: _texts(archive, key, shape[0]) for key in ("split", "names", "unit", "label") if key in sizes}
     if unknown := {*texts.get("split", ())} - {*PARTS}:
         raise StudyError(f"split has {str(min(unknown))!r}; it must be {' or '.join(PARTS)}")
     return Arrays(shape, **texts)

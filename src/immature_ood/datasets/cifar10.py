@@ -1,21 +1,23 @@
 """Animals and vehicles: CIFAR-10 (Krizhevsky 2009), 50,000 training and 10,000 test images, 32×32, in colour.
 
-Read from the binary version, so that nothing that was downloaded is unpickled.
+Read from the binary version, so that nothing that was downloaded is unpickled. Classes are called by name or number,
+and "animals" or "vehicles".
 """
 
+import math
 import tarfile
 from pathlib import Path
 
 import numpy as np
 
 from immature_ood.config import DatasetConfig
-from immature_ood.datasets import Images, deal_official
+from immature_ood.datasets import Images, Pool, deal_official
 from immature_ood.datasets._archives import readable
 from immature_ood.datasets._pools import of_arrays
 from immature_ood.downloads import Download, find
 from immature_ood.kinds.images import Config as ImageConfig
 
-__all__ = ["FILES", "OFFICIAL", "PACKAGES", "SHAPE", "load"]
+__all__ = ["CLASSES", "FILES", "OFFICIAL", "PACKAGES", "SHAPE", "load"]
 
 PACKAGES = ("pillow",)
 OFFICIAL = {"train": 50_000, "test": 10_000}
@@ -31,20 +33,30 @@ FILES = {
 FOLDER = "cifar-10-batches-bin"  # in the archive
 MEMBERS = {"train": tuple(f"data_batch_{number}.bin" for number in range(1, 6)), "test": ("test_batch.bin",)}
 SHAPE = (3, 32, 32)
+NAMES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+VEHICLES = ("airplane", "automobile", "ship", "truck")
+CLASSES = tuple((name, "vehicles" if name in VEHICLES else "animals", str(number)) for number, name in enumerate(NAMES))
 
 
 def load(config: DatasetConfig, image: ImageConfig, data_dir: Path) -> dict[str, Images]:
     """Origins are "<file in the archive>#<row>"."""
     path = find(FILES["images"], data_dir / "cifar10")
-    return deal_official(lambda part: of_arrays(_read(path, MEMBERS[part]), "binary", image), image, config)
+
+    def open_pool(part: str) -> Pool:
+        batches = _read(path, MEMBERS[part])
+        pixels = {member: records[:, 1:].reshape(-1, *SHAPE) for member, records in batches.items()}
+        labels = [CLASSES[number] for records in batches.values() for number in records[:, 0].tolist()]
+        return of_arrays(pixels, "binary", image, labels)
+
+    return deal_official(open_pool, image, config)
 
 
 def _read(path: Path, members: tuple[str, ...]) -> dict[str, np.ndarray]:
-    """The images of each file in the archive, (N, 3, 32, 32) uint8; a byte of label goes before each."""
+    """The records of each file in the archive, (N, 1 + 3·32·32) uint8: a class, then an image."""
     batches = {}
     with readable(path), tarfile.open(path, "r:gz") as archive:
         for member in members:
             file = archive.extractfile(f"{FOLDER}/{member}")
-            records = np.frombuffer(file.read() if file else b"", np.uint8).reshape(-1, 1 + np.prod(SHAPE))
-            batches[member] = records[:, 1:].reshape(-1, *SHAPE)
+            records = np.frombuffer(file.read() if file else b"", np.uint8)
+            batches[member] = records.reshape(-1, 1 + math.prod(SHAPE))
     return batches

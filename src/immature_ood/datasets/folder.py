@@ -2,8 +2,8 @@
 
 `path` in the study names the folder; a relative one is relative to where Snakemake runs. Train, fit and test images are
 dealt from one pool. Files are known by their suffix, linked folders are walked, each once, and whatever is left out is
-counted by reason. Snakemake makes the data set anew when a picture comes, goes, or has another size or time of its last
-change; it does not see an edit that leaves both as they were.
+counted by reason. A picture's classes are the folders that it lies in. Snakemake makes the data set anew when a picture
+comes, goes, or has another size or time of its last change; it does not see an edit that leaves both as they were.
 """
 
 import os
@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from immature_ood.config import Label
 from immature_ood.config_file import StudyError
 from immature_ood.datasets import Images, deal
 from immature_ood.datasets._files import Contents, files_below, hash_of
@@ -19,9 +20,10 @@ from immature_ood.kinds.images import Config as ImageConfig
 from immature_ood.kinds.images import ImageDatasetConfig
 from immature_ood.storage import StorageError
 
-__all__ = ["PACKAGES", "SUFFIXES", "UNITS", "Config", "listing", "load", "look"]
+__all__ = ["CLASSES", "PACKAGES", "SUFFIXES", "UNITS", "Config", "listing", "load", "look"]
 
 PACKAGES = ("pillow",)
+CLASSES: tuple[Label, ...] = ()  # the section's own
 SUFFIXES = {
     *(".apng", ".avif", ".bmp", ".gif", ".jfif", ".jp2", ".jpeg", ".jpg", ".pbm", ".pcx", ".pgm", ".png", ".pnm"),
     *(".ppm", ".qoi", ".tga", ".tif", ".tiff", ".webp"),
@@ -47,6 +49,10 @@ class Config(ImageDatasetConfig):
     path: str
     """The pictures lie in this folder; a relative path is relative to where Snakemake runs."""
 
+    def labels(self) -> list[Label]:
+        """The folders that the pictures lie in."""
+        return list(dict.fromkeys(map(_label_of, look(Path(self.path)).files)))
+
     def faults(self) -> Iterator[str]:
         """What is wrong with the folder; no picture is read."""
         folder = Path(self.path)
@@ -55,8 +61,8 @@ class Config(ImageDatasetConfig):
         yield from self.shortages(f"pictures in {folder}{_without(found)}")
 
     def available(self) -> dict[str, int | None]:
-        """The number of pictures, if there are any."""
-        there = len(look(Path(self.path)).files)
+        """The number of pictures of the classes that are chosen, if there are any."""
+        there = sum(self.takes(_label_of(file)) for file in look(Path(self.path)).files)
         return {"all": there} if there else {}
 
     def contents(self) -> str:
@@ -80,8 +86,17 @@ def load(config: Config, image: ImageConfig, data_dir: Path) -> dict[str, Images
                 raise StorageError(f"{path}: cannot be read ({error.strerror}); mend it") from error
 
     names = [os.fsencode(name).decode("utf-8", "surrogateescape") for name in found.files]  # whatever the locale
-    splits = deal(of_files(names, contents, str(folder), image), config)
-    return splits | {"test": replace(splits["test"], left_out=found.left_out)}
+    splits = deal(of_files(names, contents, str(folder), image, label_of=_label_of), config)
+    return splits | {"test": replace(splits["test"], left_out={**found.left_out, **splits["test"].left_out})}
+
+
+def _label_of(file: str) -> Label:
+    """The folders between that of the study and a picture, the innermost first.
+
+    >>> _label_of("animals/cats/1.png"), _label_of("1.png")
+    (('cats', 'animals'), ())
+    """
+    return tuple(reversed(file.split("/")[:-1]))
 
 
 def _path_faults(folder: Path, found: Contents) -> Iterator[str]:

@@ -8,7 +8,8 @@ and all but one of the letters with the same pixels (A of Latin, Greek and Cyril
 a digit (DejaVu Sans Mono draws Cyrillic Ze as a 3). At 28×28 that leaves 6,188 letters.
 
 The same letter in another face, and letters that differ in a stroke, may be in different splits, as the same digit
-by another hand may in MNIST: all three splits follow one distribution. A letter in all its faces is one unit.
+by another hand may in MNIST: all three splits follow one distribution. A letter in all its faces is one unit. Classes
+are scripts, faces, such as DejaVuSans-Bold, and families of faces, such as DejaVuSerif.
 """
 
 import unicodedata
@@ -20,7 +21,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from immature_ood.config import DatasetConfig
+from immature_ood.config import DatasetConfig, Label
 from immature_ood.datasets import Images, deal
 from immature_ood.datasets._pools import of_images
 from immature_ood.kinds.images import Config as ImageConfig
@@ -28,7 +29,7 @@ from immature_ood.kinds.images import Config as ImageConfig
 if TYPE_CHECKING:
     from matplotlib.ft2font import FT2Font
 
-__all__ = ["FONTS", "PACKAGES", "SCRIPTS", "UNITS", "draw", "load", "open_font"]
+__all__ = ["CLASSES", "FONTS", "PACKAGES", "SCRIPTS", "UNITS", "draw", "load", "open_font"]
 
 PACKAGES = ("matplotlib",)  # brings the fonts and its own FreeType, so its version fixes the pixels
 FONTS = (
@@ -46,6 +47,7 @@ SCRIPTS = {
     "Arabic": range(0x0620, 0x0700),
     "Georgian": range(0x10A0, 0x1100),
 }
+FAMILIES = ("DejaVuSansMono", "DejaVuSans", "DejaVuSerif", "STIXGeneral")  # the longer name first
 LUMA = np.array([0.299, 0.587, 0.114])  # of red, green and blue, ITU-R BT.601
 CONTRAST = 80  # of 255: the least distance in luma between a letter and its ground
 
@@ -67,9 +69,29 @@ def load(config: DatasetConfig, image: ImageConfig, data_dir: Path) -> dict[str,
             else:
                 letters[drawn] = f"{font} U+{ord(letter):04X} size={size}"
     ink = np.frombuffer(b"".join(letters), np.uint8).reshape(-1, 1, image.side, image.side)
-    grey = Images(ink, [*letters.values()], ["TrueType"] * len(letters))
+    origins = [*letters.values()]
+    grey = Images(ink, origins, ["TrueType"] * len(letters), labels=[_label_of(origin) for origin in origins])
     splits = deal(of_images(grey if image.channels == 1 else _coloured(grey, config.seed)), config)
-    return splits | {"test": replace(splits["test"], left_out=left_out)}
+    return splits | {"test": replace(splits["test"], left_out={**left_out, **splits["test"].left_out})}
+
+
+def _label_of(origin: str) -> Label:
+    """The script, the face and the family of a letter.
+
+    >>> _label_of("STIXGeneralBol.ttf U+0391 size=22")
+    ('Greek', 'STIXGeneralBol', 'STIXGeneral')
+    """
+    font, code = origin.split()[:2]
+    script = next(name for name, codes in SCRIPTS.items() if int(code[2:], 16) in codes)
+    return _label(script, font)
+
+
+def _label(script: str, font: str) -> Label:
+    face = Path(font).stem
+    return script, face, next(family for family in FAMILIES if face.startswith(family))
+
+
+CLASSES = tuple(_label(script, font) for script in SCRIPTS for font in FONTS)
 
 
 def _letter_of(origin: str) -> str:
@@ -130,7 +152,7 @@ def _coloured(grey: Images, seed: int) -> Images:
         front, ground = _two_colours(generator)
         letter[:] = (ink * front[:, None, None] + (255 - ink) * ground[:, None, None] + 127) // 255
         origins.append(f"{origin} #{bytes(front.tolist()).hex()} on #{bytes(ground.tolist()).hex()}")
-    return Images(pixels, origins, grey.formats)
+    return Images(pixels, origins, grey.formats, labels=grey.labels)
 
 
 def _two_colours(generator: np.random.Generator) -> np.ndarray:

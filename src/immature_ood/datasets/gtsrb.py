@@ -3,18 +3,23 @@
 The training images are those of the competition of 2011 with the corrected archive, which torchvision uses, too; later
 there were 39,209. They come from short videos, 30 images of each sign: fit images from the training set (`fit_from:
 train`) are next to images that the model was trained on. A video is one unit; of the test images the files do not tell
-which are of one, so that each is on its own.
+which are of one, so that each is on its own. Classes are the 43 signs, by number, and their shapes: circle,
+triangle, inverted triangle, diamond and octagon.
 """
 
-from pathlib import Path
+import csv
+import io
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path, PurePosixPath
 
-from immature_ood.config import DatasetConfig
+from immature_ood.config import DatasetConfig, Label
 from immature_ood.datasets import Images, Pool, deal_official
-from immature_ood.datasets._archives import of_zip
+from immature_ood.datasets._archives import of_zip, readable
 from immature_ood.downloads import Download, find
 from immature_ood.kinds.images import Config as ImageConfig
 
-__all__ = ["FILES", "OFFICIAL", "PACKAGES", "UNITS", "load"]
+__all__ = ["CLASSES", "FILES", "LABELS", "OFFICIAL", "PACKAGES", "UNITS", "load"]
 
 PACKAGES = ("pillow",)
 OFFICIAL = {"train": 26_640, "test": 12_630}
@@ -34,6 +39,24 @@ FILES = {
         size=88_978_620,
     ),
 }
+LABELS = {  # had where classes are chosen; the training images' are their folders
+    "test": Download(
+        file="GTSRB_Final_Test_GT.zip",
+        urls=("https://sid.erda.dk/public/archives/daaeac0d7ce1152aea9b61d9f1e19370/GTSRB_Final_Test_GT.zip",),
+        checksum="md5:fe31e9c9270bbcd7b84b7f21a9d9d9e5",
+        page="https://benchmark.ini.rub.de/gtsrb_dataset.html",
+    ),
+}
+TABLE = "GT-final_test.csv"  # in it
+OTHER_SHAPES = {12: "diamond", 13: "inverted triangle", 14: "octagon", 11: "triangle"}
+TRIANGLES = range(18, 32)
+
+
+def _label(number: int) -> Label:
+    return str(number), OTHER_SHAPES.get(number, "triangle" if number in TRIANGLES else "circle")
+
+
+CLASSES = tuple(map(_label, range(43)))
 FOLDERS = {"train": "GTSRB/Training", "test": "GTSRB/Final_Test/Images"}  # in the archives
 
 
@@ -57,6 +80,19 @@ def load(config: DatasetConfig, image: ImageConfig, data_dir: Path) -> dict[str,
     """Origins are "<archive>/<member>"."""
 
     def open_pool(part: str) -> Pool:
-        return of_zip(find(FILES[part], data_dir / "gtsrb"), FOLDERS[part], ".ppm", image)
+        path, folder = find(FILES[part], data_dir / "gtsrb"), FOLDERS[part]
+        if part == "train":
+            return of_zip(path, folder, ".ppm", image, lambda name: CLASSES[int(PurePosixPath(name).parent.name)])
+        if not config.chooses_classes:
+            return of_zip(path, folder, ".ppm", image)
+        known = _test_labels(find(LABELS[part], data_dir / "gtsrb"))
+        return of_zip(path, folder, ".ppm", image, lambda name: known[PurePosixPath(name).name])
 
     return deal_official(open_pool, image, config)
+
+
+def _test_labels(path: Path) -> Mapping[str, Label]:
+    """The label of each test image, by the name of its file."""
+    with readable(path), zipfile.ZipFile(path) as archive:
+        rows = csv.DictReader(io.StringIO(archive.read(TABLE).decode()), delimiter=";")
+        return {row["Filename"]: CLASSES[int(row["ClassId"])] for row in rows}

@@ -5,7 +5,7 @@
 test set, one with `split` those called "train" and "test"; where they are called otherwise the study says so:
 `{dataset: ImageNet, test_options: {split: val}}`. Where the options for both come to the same, train, fit and test
 images are dealt from one pool. Files lie in data_dir/torchvision, as torchvision lays them out. A study is planned
-without importing torchvision: its classes are read as text.
+without importing torchvision: its classes are read as text. The classes of images are known to the job alone.
 """
 
 import ast
@@ -19,15 +19,17 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field
 
+from immature_ood.config import Label
 from immature_ood.config_file import StudyError
 from immature_ood.datasets import Images, deal, deal_official
 from immature_ood.kinds.images import Config as ImageConfig
 from immature_ood.kinds.images import ImageDatasetConfig
 from immature_ood.registry import did_you_mean
 
-__all__ = ["ENVIRONMENT", "EXAMPLE", "PACKAGES", "Class", "Config", "classes", "load"]
+__all__ = ["CLASSES", "ENVIRONMENT", "EXAMPLE", "PACKAGES", "Class", "Config", "classes", "load"]
 
 PACKAGES = ("torchvision", "torch", "pillow")
+CLASSES: tuple[Label, ...] = ()  # the job will know
 ENVIRONMENT = "torch"
 EXAMPLE = {"dataset": "FakeData", "options": {"size": 150, "image_size": [3, 32, 32]}}
 OURS = {"root", "download", "loader", "transform", "target_transform", "transforms"}  # arguments that no study gives
@@ -185,7 +187,5 @@ def load(config: Config, image: ImageConfig, data_dir: Path) -> dict[str, Images
 
     root = data_dir / "torchvision"
     if "all" in config.available():
-        return deal(open_pool(config.dataset, config.arguments("train"), "", root, image), config)
-    return deal_official(
-        lambda part: open_pool(config.dataset, config.arguments(part), f"/{part}", root, image), image, config
-    )
+        return deal(open_pool(config, config.arguments("train"), "", root, image), config)
+    return deal_official(lambda part: open_pool(config, config.arguments(part), f"/{part}", root, image), image, config)
