@@ -170,7 +170,7 @@ def test_every_rule_states_the_sources_of_its_script():
         assert not found or re.search(rf'sources\(\s*"{found[1]}"', rule), found[1]
 
 
-WITH_MODELS = ("train.py", "make_samples.py", "draw_samples.py", "extract.py", "measure.py")
+WITH_MODELS = ("train.py", "make_samples.py", "draw_samples.py", "extract.py", "extract_stand_ins.py", "measure.py")
 
 
 def test_every_script_that_uses_no_model_starts_without_torch():
