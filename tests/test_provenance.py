@@ -163,14 +163,19 @@ def test_what_is_hashed_of_a_script_is_what_it_imports():
 
 
 def test_every_rule_states_the_sources_of_its_script():
-    rules = [rule for file in (ROOT / "workflow/rules").glob("*.smk") for rule in file.read_text().split("\nrule ")]
+    rules = [
+        rule for file in (ROOT / "workflow/rules").glob("*.smk") for rule in re.split(r"\n *rule ", file.read_text())
+    ]
     scripts = [(re.search(r"scripts/(\w+\.py)", rule), rule) for rule in rules]
     assert sorted(found[1] for found, _ in scripts if found) == sorted(file.name for file in SCRIPTS.glob("*.py"))
     for found, rule in scripts:
         assert not found or re.search(rf'sources\(\s*"{found[1]}"', rule), found[1]
 
 
-WITH_MODELS = ("train.py", "make_samples.py", "draw_samples.py", "extract.py", "extract_calibration.py", "measure.py")
+WITH_MODELS = (
+    *("train.py", "make_samples.py", "draw_samples.py", "measure.py"),
+    *("extract.py", "extract_calibration.py", "extract_changed.py", "extract_stand_ins.py"),
+)
 
 
 def test_every_script_that_uses_no_model_starts_without_torch():

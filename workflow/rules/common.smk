@@ -44,6 +44,12 @@ if workflow.is_main_process:
 
 RESULTS = results_folders(study)[0]
 SHARED = results_folders(study)[-1]  # images and checkpoints
+CHOOSING_SCRIPTS = (
+    "make_stand_ins",
+    "extract_stand_ins",
+    "choose_epochs",
+    "epoch_choice",
+)
 KIND = registry.file_of("kinds", study.data.kind)  # the file of its kind of data
 
 # For a scheduler; a site that wants another form: see docs/cluster.md.
@@ -363,6 +369,7 @@ def all_sources():
             for _, section in study.datasets[name].with_parts()
         ),
         *(("detectors", file) for file in study.detector_files()),
+        *(("epoch_rules", rule.rule) for rule in study.epoch_rules.values()),
     ]
     stages = (
         "make_images",
@@ -375,6 +382,7 @@ def all_sources():
         "layer_auroc",
         "immature",
         *(ALARMS if CALIBRATED else ()),
+        *(CHOOSING_SCRIPTS if study.epoch_rules else ()),
     )
     scripts = (
         Path(workflow.basedir) / f"workflow/scripts/{stage}.py" for stage in stages
