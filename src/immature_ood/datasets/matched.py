@@ -36,7 +36,8 @@ __all__ = ["EXAMPLE", "PACKAGES", "SETS", "UNITS", "Config", "load", "with_momen
 
 PACKAGES = ("pillow", "scipy")
 SETS = ("of", "like")
-EXAMPLE = {"of": {"source": "glyphs"}, "like": {"source": "digits"}}
+FEW = {"train": 120, "fit": 40, "test": 40}
+EXAMPLE = {"of": {"source": "glyphs", **FEW}, "like": {"source": "digits", **FEW}}
 PARTNER = " ~like~ "  # between the origins of an image and of its partner
 ROUNDS = 30  # digits that are given to letters need them, photographs three
 
@@ -94,11 +95,13 @@ def load(config: Config, image: ImageConfig, data_dir: Path) -> dict[str, Images
 def _matched(images: Images, partners: Images, size: int, config: Config, split: str) -> Images:
     if not size:
         return images.pick([])
+    if config.chosen_by is None:
+        images = images.pick(np.arange(min(size, len(images.pixels))))
     generator = np.random.default_rng([config.seed, SPLITS.index(split)])
     order = np.resize(generator.permutation(len(partners.pixels)), len(images.pixels))
     given = _given(images, partners, order, config.given)
-    if config.chosen_by is None or len(images.pixels) <= size:
-        return given.pick(np.arange(min(size, len(order))))
+    if len(order) <= size:
+        return given
     seen = [PNG] if config.chosen_by == "png" else slice(None)
     of_images, wanted = (statistics(pixels)[:, seen] for pixels in (given.pixels, partners.pixels[order[:size]]))
     return given.pick(_nearest(of_images, wanted))
