@@ -5,16 +5,13 @@
 
 import argparse
 import itertools
-import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     AliasChoices,
-    BaseModel,
     BeforeValidator,
     Field,
     SerializeAsAny,
@@ -22,7 +19,6 @@ from pydantic import (
     ValidationInfo,
     model_validator,
 )
-from pydantic.fields import FieldInfo
 
 from immature_ood import registry
 from immature_ood.config import (
@@ -39,12 +35,22 @@ from immature_ood.config import (
     NonNegative,
     Place,
     Positive,
-    Real,
     RuleConfig,
 )
 from immature_ood.config_file import StudyError, read_config
+from immature_ood.faults import faults_of, short, without_options
 from immature_ood.kinds import KindOfData, images
-from immature_ood.registry import SECTIONS
+from immature_ood.sections import DriftConfig, EvaluationConfig, FeatureConfig, TrainingConfig
+from immature_ood.spelling import (
+    DEFAULT_MODEL,
+    DETECTORS,
+    IMAGES,
+    named,
+    retired,
+    said_twice,
+    unknown_sets,
+    without_retired,
+)
 
 __all__ = [
     "DEFAULT_MODEL",
@@ -59,18 +65,7 @@ __all__ = [
     "retired",
 ]
 
-RETIRED = {  # keys of older configs: where they went, or None where nothing follows from them any more
-    ("training", "samples"): "samples",
-    ("evaluation", "resamples"): None,
-    ("evaluation", "seed"): None,
-}
-DEFAULT_MODEL = "glow"  # of a study that names none, and of a model whose name is no file's
-DETECTORS = ("gradient_norms", "likelihood", "typicality")  # of a study that names none
-
-
-LISTED: tuple[registry.Kind, ...] = ("detectors", "epoch_rules")  # sections that may be a list of names
 SHARED = {"dequantisation", "epochs_per_pass"}  # of training, for all models of a study
-IMAGES = "images"  # the kind of data of a study, source or model that names none
 
 
 def _plug_in(kind: registry.Kind) -> BeforeValidator:
@@ -83,7 +78,7 @@ def _plug_in(kind: registry.Kind) -> BeforeValidator:
     def read(section: Any, info: ValidationInfo) -> Any:
         if not isinstance(section, Mapping) or not isinstance(section.get(key), str):
             return section
-        common = _without_options(kind, type(info.data.get("data", images.Config())))
+        common = without_options(kind, type(info.data.get("data", images.Config())))
         if section[key] == SAMPLES:
             return common.model_validate(dict(section))
         try:
@@ -94,109 +89,11 @@ def _plug_in(kind: registry.Kind) -> BeforeValidator:
     return BeforeValidator(read)
 
 
-def _without_options(kind: registry.Kind, data: type[KindOfData]) -> type[Config]:
-    """What the section of a plug-in without a Config is read with: of a data set, what the kind of data offers."""
-    offered: Mapping[str, type[Config]] = {"datasets": data.dataset, "kinds": images.Config}
-    return offered.get(kind, SECTIONS[kind])
-
-
 AnyDataset = Annotated[SerializeAsAny[DatasetConfig], _plug_in("datasets")]
 AnyKind = Annotated[SerializeAsAny[KindOfData], _plug_in("kinds")]
 AnyModel = Annotated[SerializeAsAny[ModelConfig], _plug_in("models")]
 AnyDetector = Annotated[SerializeAsAny[DetectorConfig], _plug_in("detectors")]
 AnyRule = Annotated[SerializeAsAny[RuleConfig], _plug_in("epoch_rules")]
-
-
-class TrainingConfig(Config):
-    """How models are trained, by maximum likelihood."""
-
-    optimizer: Literal["adamax", "adamw"] = "adamax"
-    """Steps are those of this optimiser."""
-    dequantisation: Literal["uniform", "none"] = "uniform"
-    """Uniform noise of one grey level is added to pixels, or, as for the released grey model, none."""
-    learning_rate: Annotated[Real, Field(gt=0)] = 1e-3
-    """Steps have this size after warm-up."""
-    weight_decay: Annotated[Real, Field(ge=0)] = 5e-5
-    """The optimiser's weight decay, of Adamax an L2 penalty, of AdamW decoupled."""
-    batch_size: Positive = 64
-    """A step takes so many images; an incomplete last batch of an epoch is left out."""
-    epochs_per_pass: Positive = 1
-    """A pass over the training images is so many epochs: with 10, epochs are tenths of what they are with 1."""
-    warmup_epochs: NonNegative = 1
-    """The learning rate rises linearly over so many epochs."""
-    warmup: Literal["step", "epoch"] = "step"
-    """The learning rate is raised at every step, or once an epoch, as in the public Glow."""
-    initialisation_images: Positive = 256
-    """Actnorms are initialised on so many images, 512 in the released code."""
-    gradient_clip: Annotated[Real, Field(gt=0)] | None = None
-    """The gradient of all parameters is scaled down to this norm, in bits per dimension; by default it is not."""
-    precision: Literal["fp32", "tf32", "bf16-coupling"] = "fp32"
-    """All is float32, or products are rounded to TF32, or the networks inside the couplings use bfloat16."""
-    compile: bool = False
-    """The model is compiled by torch.compile: minutes at the start, for a GPU, where small steps wait for launches."""
-
-    @property
-    def images_needed(self) -> int:
-        """The least number of training images: those of a step in each epoch of a pass."""
-        return self.batch_size * self.epochs_per_pass
-
-
-def _name_or_names(value: Any) -> Any:
-    names = value if isinstance(value, list) and value else [value]
-    if value is not None and not all(isinstance(name, str) for name in names):
-        raise ValueError("a name, or a list of names, is asked for")
-    return value
-
-
-class FeatureConfig(Config):
-    """What is extracted from each kept checkpoint: layer-wise gradient norms and likelihoods."""
-
-    batch_sizes: Annotated[list[Positive], Field(min_length=1)] = [1, 5]
-    """Images are scored in groups of b, for each b of this list."""
-    fit_images: Positive = 1000
-    """The first so many images of the ID fit set are used."""
-    test_images: Positive = 1000
-    """The first so many images of each test set are used."""
-    chunk_images: Positive | None = None
-    """So many images are worked on at once: it changes memory, not results; by default as many as suit."""
-    tf32: bool = False
-    """On a GPU products are rounded to TF32, which is faster, and not what the scores were checked with."""
-    precision: Literal["fp32", "bf16-norms"] = "fp32"
-    """All is float32, or the factors of the norms of weights are bfloat16, where there are instructions for it."""
-    objective: Annotated[str | list[str] | None, BeforeValidator(_name_or_names)] = None
-    """Gradients are of these, such as log_prob or sum_z (as in the released code); by default what a model says."""
-    layers: Literal["all", "without_weights"] | None = None
-    """Norms are taken of these; by default of all that detectors read: without weights it takes half of the time."""
-    noise: Literal["fixed", "fresh", "none"] = "fixed"
-    """Noise is fixed for an image, fresh at every checkpoint, or none; a model's own noise is never none, but fixed."""
-
-
-class DriftConfig(Config):
-    """A stream of ID images that change step by step."""
-
-    of: str
-    """The stream begins with test images of this ID data set."""
-    through: Annotated[list[str], Field(min_length=1)]
-    """It goes on with those of each of these data sets, such as the same images turned by a growing amount."""
-
-
-class EvaluationConfig(Config):
-    """How AUROCs are given an interval and compared."""
-
-    confidence: Annotated[Real, Field(gt=0, lt=1)] = 0.95
-    """Intervals hold the truth with this probability."""
-    margin: Annotated[Real, Field(ge=0)] = 0.02
-    """AUROCs whose difference is surely smaller than this are equivalent."""
-    drop_minimum: bool = False
-    """Each set's smallest score is left out of the AUROC, as in the paper's released code."""
-    controls: list[str] | None = None
-    """A pair that one of these detectors solves is told apart; by default those that read no trained model."""
-    reference: str | None = None
-    """Detectors are compared with the one of this name; by default with gradient_norms, if the study has it."""
-    calibration_images: NonNegative = 0
-    """So many images of the ID fit set, after those that detectors are fitted on, give p-values and false alarms."""
-    drift: dict[Name, DriftConfig] = {}
-    """Streams by name: false alarms, detections, and when to refit, in tables/drift.csv; needs calibration_images."""
 
 
 class Study(Config):
@@ -251,12 +148,12 @@ class Study(Config):
     @classmethod
     def _name_defaults(cls, config: Any) -> Any:
         """What a section is of, where it does not say: mostly what it is called."""
-        if faults := _said_twice(config):
+        if faults := said_twice(config):
             raise ValueError(faults)
-        named = _named(_without_retired(config))
-        if faults := "\n".join(_unknown_sets(named)):
+        config = named(without_retired(config))
+        if faults := "\n".join(unknown_sets(config)):
             raise ValueError(faults)
-        return named
+        return config
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -700,11 +597,11 @@ class Study(Config):
     def parse(cls, config: Mapping[str, Any]) -> Self:
         """Checks a config as read from YAML; raises StudyError with one line a fault."""
         if not isinstance(config, Mapping):
-            raise StudyError(f"a study is a mapping of keys to values, such as name: mine; got {_short(config)}")
+            raise StudyError(f"a study is a mapping of keys to values, such as name: mine; got {short(config)}")
         try:
             return cls.model_validate(dict(config))
         except ValidationError as error:
-            raise StudyError("\n".join(faults_of(cls, error, _named(_without_retired(config))))) from None
+            raise StudyError("\n".join(faults_of(cls, error, named(without_retired(config))))) from None
 
     @classmethod
     def read(cls, path: str | Path) -> Self:
@@ -716,206 +613,6 @@ def _is_control(config: DetectorConfig) -> bool:
     """Whether it reads no trained model, nor does any that it is made of."""
     parts = config.parts_of().values()
     return all(map(_is_control, parts)) if parts else config.control
-
-
-def retired(config: Any) -> list[str]:
-    """A line for each key of an older config that is still read, or does nothing any more.
-
-    >>> retired({"training": {"samples": 4}, "evaluation": {"resamples": 100}})
-    ['training.samples: is now called samples', 'evaluation.resamples: does nothing any more']
-    """
-    return [
-        f"{section}.{key}: {f'is now called {now}' if now else 'does nothing any more'}"
-        for (section, key), now in RETIRED.items()
-        if isinstance(config, Mapping) and isinstance(config.get(section), Mapping) and key in config[section]
-    ]
-
-
-def _without_retired(config: Any) -> Any:
-    """A config with retired keys moved to where they went; a key that is there already has its value."""
-    if not retired(config):
-        return config
-    config = {key: dict(value) if isinstance(value, Mapping) else value for key, value in config.items()}
-    for (section, key), now in RETIRED.items():
-        if isinstance(config.get(section), dict) and key in config[section]:
-            value = config[section].pop(key)
-            if now:
-                config.setdefault(now, value)
-    return config
-
-
-def _named(config: Any) -> Any:
-    """A config in which each section of a plug-in names it; those in a list are sections by name."""
-    if not isinstance(config, Mapping):
-        return config
-    config = {"models": {"glow": {}}, "detectors": list(DETECTORS), **config}
-    for key in ("data", "image"):
-        if isinstance(config.get(key), Mapping):
-            config[key] = {"kind": IMAGES, **config[key]}
-    config |= {kind: _by_name(kind, config[kind]) for kind in LISTED if kind in config}
-    for kind, key in registry.KEYS.items():
-        if isinstance(config.get(kind), Mapping):
-            config[kind] = {name: _section_named(kind, key, name, given) for name, given in config[kind].items()}
-    if isinstance(sections := config.get("datasets"), Mapping):
-        own = [name for name, section in sections.items() if isinstance(name, str) and not _is_changed(section)]
-        sections = _with_sets(sections)
-        datasets = {name: _with_original(section, sections) for name, section in sections.items()}
-        config = {"id_datasets": own, **config, "datasets": datasets}
-    return config
-
-
-def _with_original(section: Any, sections: Mapping[str, Any]) -> Any:
-    """A section that names another one has that in it, and its keys that are alike."""
-    original = sections.get(str(section.get("of"))) if _is_changed(section) else None
-    if not isinstance(original, Mapping):
-        return section
-    alike = {key: original[key] for key in ChangedConfig.ALIKE if key in original}
-    others = {key: value for key, value in original.items() if key not in (*alike, "augmentation", "stands_for")}
-    return {**alike, **section, "section": others}
-
-
-def _is_changed(section: Any) -> bool:
-    """Whether a section with its source is one of images of another data set."""
-    source = section.get("source") if isinstance(section, Mapping) else None
-    try:
-        return isinstance(source, str) and issubclass(registry.config_class("datasets", source), ChangedConfig)
-    except registry.PluginError:
-        return False
-
-
-def _with_sets(datasets: Mapping[Any, Any]) -> dict[Any, Any]:
-    """Sections in which sets of the study that one is made from are no names but their sections."""
-    return {
-        name: {**section, **{key: datasets[section[key]] for key in _sets(section) if section[key] in datasets}}
-        if isinstance(section, Mapping)
-        else section
-        for name, section in datasets.items()
-    }
-
-
-def _sets(section: Mapping[str, Any]) -> list[str]:
-    """The keys of a section under which another set of the study is named."""
-    source = section.get(registry.KEYS["datasets"])
-    if not isinstance(source, str) or source == SAMPLES:
-        return []
-    try:
-        keys = getattr(registry.load("datasets", source), "SETS", ())
-    except registry.PluginError:
-        return []
-    return [key for key in keys if isinstance(section.get(key), str)]
-
-
-def _unknown_sets(config: Any) -> Iterator[str]:
-    """Names of sets that one is made from and that are none, or are made from others themselves."""
-    given = config.get("datasets") if isinstance(config, Mapping) else None
-    datasets: Mapping[Any, Any] = given if isinstance(given, Mapping) else {}
-    for name, section in datasets.items():
-        for key in _sets(section) if isinstance(section, Mapping) else ():
-            known = [each for each in datasets if isinstance(each, str) and each != name]
-            yield f"datasets.{name}.{key}: unknown name {section[key]!r}{registry.did_you_mean(section[key], known)}"
-
-
-def _by_name(kind: registry.Kind, names: Any) -> Any:
-    """A list of names (or paths) as a mapping; what is not one is left for the checks."""
-    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-        return names
-    return {registry.own_name(name): {registry.KEYS[kind]: name} for name in names}
-
-
-def _said_twice(config: Any) -> str:
-    """A line if a list of plug-ins holds two of one name, or the section of the data is there by both its names."""
-    if not isinstance(config, Mapping):
-        return ""
-    for kind in LISTED:
-        listed = config.get(kind)
-        names = [name for name in listed if isinstance(name, str)] if isinstance(listed, list) else []
-        if len({*map(registry.own_name, names)}) < len(names):
-            return f"{kind}: holds a value twice, got {listed}"
-    return "image: is another name of data, which is there; leave one out" if {"data", "image"} <= {*config} else ""
-
-
-def _section_named(kind: registry.Kind, key: str, name: Any, given: Any) -> Any:
-    """A section with its key, such as source: by default its own name, of models of no such name glow."""
-    given = {} if given is None else given
-    if not isinstance(given, Mapping) or not isinstance(name, str):
-        return given
-    if kind == "datasets" and given.get("samples_of"):
-        return {key: SAMPLES, **given}
-    return {key: DEFAULT_MODEL if kind == "models" and name not in registry.names(kind) else name, **given}
-
-
-def _short(value: Any) -> str:
-    written = repr(value)
-    return written if len(written) <= 80 else f"{written[:77]}..."
-
-
-def faults_of(model: type[BaseModel], error: ValidationError, config: Any) -> list[str]:
-    """Pydantic's faults of a section as lines: key path, what is wrong, the nearest valid name."""
-    faults = error.errors(include_url=False, include_context=False)
-    return [line for fault in faults for line in _fault(model, fault, config)]
-
-
-def _fault(model: type[BaseModel], fault: Mapping[str, Any], config: Any) -> list[str]:
-    place, kind = fault["loc"], fault["type"]
-    path, found = ".".join(map(str, place)), fault["input"]
-    said = fault["msg"].removeprefix("Value error, ")
-    if not path:  # from _consistent: its lines name their own keys
-        return said.splitlines()
-    if kind == "extra_forbidden":
-        return [f"{path}: unknown key{registry.did_you_mean(str(place[-1]), _fields(model, place[:-1], config))}"]
-    if kind == "missing":
-        return [f"{path}: is missing"]
-    if place[-1] == "[key]":  # of a mapping of names, which is said before the key
-        path = ".".join(map(str, (*place[:-2], found)))
-    mend = "; write it in quotes if it is a name" if kind == "string_type" else ""
-    if kind == "literal_error" and isinstance(found, str):
-        close = get_close_matches(found, re.findall(r"'(.*?)'", said), n=1, cutoff=0.5)
-        mend = f"; did you mean {close[0]!r}?" if close else ""
-    return [f"{path}: {said}, got {_short(found)}{mend}"]
-
-
-def _fields(model: type[BaseModel], path: tuple[int | str, ...], config: Any) -> list[str]:
-    """The valid keys of the section of `model` at `path`, of a plug-in's section those of its own Config."""
-    data = _kind_named(config)
-    for part in path:
-        config = config.get(part) if isinstance(config, Mapping) else None
-        field = _keys(model).get(str(part))
-        if field is not None:  # else a name in a mapping such as datasets: its section was reached with the mapping
-            model = _section(field.annotation) or model
-        for kind, key in registry.KEYS.items():
-            named = config.get(key) if isinstance(config, Mapping) else None
-            if model is SECTIONS[kind] and isinstance(named, str):
-                common = _without_options(kind, data)
-                model = common if named == SAMPLES else registry.config_class(kind, named, common)
-    return [*_keys(model)]
-
-
-def _keys(model: type[BaseModel]) -> dict[str, FieldInfo]:
-    """The fields of a section by the keys that they are read from."""
-    spellings = {name: field.validation_alias for name, field in model.model_fields.items()}
-    return {
-        str(key): model.model_fields[name]
-        for name, alias in spellings.items()
-        for key in (alias.choices if isinstance(alias, AliasChoices) else [name])
-    }
-
-
-def _kind_named(config: Any) -> type[KindOfData]:
-    """The kind of data of a config that may be wrong otherwise."""
-    section = config.get("data", config.get("image")) if isinstance(config, Mapping) else None
-    named = section.get("kind", IMAGES) if isinstance(section, Mapping) else IMAGES
-    try:
-        return registry.config_class("kinds", named)  # type: ignore[return-value]
-    except (registry.PluginError, TypeError):
-        return images.Config
-
-
-def _section(annotation: Any) -> type[BaseModel] | None:
-    """The Config inside an annotation such as dict[str, ImageConfig]."""
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return annotation
-    inner = [_section(argument) for argument in getattr(annotation, "__args__", ())]
-    return next((section for section in inner if section), None)
 
 
 def main() -> None:
