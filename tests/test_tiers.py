@@ -138,7 +138,7 @@ def test_the_summary_says_by_tier_what_is_added():
     assert near[2].startswith("      one pass: behind it 1 (likelihood -")
     assert near[3].startswith("      reference: ahead of it 1 (likelihood +")
     assert near[4] == "    Some detector adds to the control: at the reference alone."
-    assert "No detector adds to the control, neither" in tiers_summary(weak)
+    assert "No detector is shown to add to the control, neither" in tiers_summary(weak)
     assert max(map(len, text.splitlines())) <= 118
 
 

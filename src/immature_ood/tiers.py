@@ -220,4 +220,4 @@ def _verdict(rows: pd.DataFrame) -> str:
             else "at the reference alone"
         )
         return f"Some detector adds to the control: {when}."
-    return "No detector adds to the control, neither after one pass nor at the reference."
+    return "No detector is shown to add to the control, neither after one pass nor at the reference."
