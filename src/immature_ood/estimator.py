@@ -12,12 +12,12 @@ from typing import Any, Self
 
 import numpy as np
 from sklearn.base import BaseEstimator, OutlierMixin
-from sklearn.utils.validation import check_array, check_is_fitted, validate_data
+from sklearn.utils.validation import check_array, check_is_fitted, check_non_negative, validate_data
 
 from immature_ood.datasets import SPLITS, Images, deal, image_hashes
 from immature_ood.datasets._pools import of_images
 from immature_ood.detector_file import ImageDetector
-from immature_ood.fitting import Recipe, fit, parts_of, sizes_of
+from immature_ood.fitting import FEWEST, Recipe, fit, parts_of, sizes_of
 from immature_ood.kinds.images import ImageDatasetConfig
 
 __all__ = ["ImmatureDetector", "images_of"]
@@ -66,6 +66,8 @@ class ImmatureDetector(OutlierMixin, BaseEstimator):  # type: ignore[misc]
     def fit(self, X: Any, y: Any = None) -> Self:  # noqa: N803
         """Learns from images that belong; of equal ones one is taken. Raises ValueError if they are too few or none."""
         images = _distinct(self._images(X, reset=True))
+        if len(images) < FEWEST:
+            raise ValueError(f"X: n_samples = {len(images)} different images are too few: {FEWEST} are needed; give more")
         sizes = ImageDatasetConfig(source="array", seed=self.seed, **sizes_of(len(images)))
         pool = of_images(Images(images, [""] * len(images), [""] * len(images)))
         dealt = deal(pool, sizes)
@@ -108,6 +110,7 @@ class ImmatureDetector(OutlierMixin, BaseEstimator):  # type: ignore[misc]
             array = validate_data(self, array, dtype="numeric", reset=reset)
         else:
             array = check_array(array, dtype="numeric", allow_nd=True, ensure_2d=False, input_name="X")
+        check_non_negative(array, "X")
         flat = self.image_shape if reset else self.image_shape_
         images = images_of(array, flat)
         if not reset and images.shape[1:] != tuple(self.image_shape_):

@@ -34,6 +34,7 @@ class PyOD(BaseDetector):  # type: ignore[misc]
     def fit(self, X: Any, y: Any = None) -> Self:  # noqa: N803
         """Learns from images that belong."""
         estimator = ImmatureDetector(self.model, epochs=self.epochs, seed=self.seed, image_shape=self.image_shape)
+        self._set_n_classes(y)
         self.estimator_ = estimator.fit(X)
         self.decision_scores_ = self.decision_function(X)
         self._process_decision_scores()
