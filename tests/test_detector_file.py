@@ -10,7 +10,6 @@ from safetensors.numpy import load as load_safetensors
 from test_estimator import NORMS, TINY, smooth
 
 from immature_ood import fitting, registry
-from immature_ood.checkpoints import Run
 from immature_ood.detector_file import DetectorFileError, ImageDetector, card_of, load
 from immature_ood.fitting import Recipe, parts_of, sizes_of, why_enough
 from immature_ood.storage import METADATA_KEY, load_arrays, save_arrays
@@ -114,7 +113,9 @@ def test_p_values_of_unseen_images_that_belong_are_valid(detector):
 def test_a_file_that_is_cut_off_is_refused(path, share):
     path.write_bytes(path.read_bytes()[: int(share * path.stat().st_size)])
     for reader in (load, card_of):
-        with pytest.raises(DetectorFileError, match=r"mine\.iood: is no detector file, or a damaged one: .*fit it again"):
+        with pytest.raises(
+            DetectorFileError, match=r"mine\.iood: is no detector file, or a damaged one: .*fit it again"
+        ):
             reader(path)
 
 
@@ -243,6 +244,6 @@ def test_a_training_that_was_interrupted_goes_on_to_the_same_bytes(tmp_path, mon
 
 
 def test_the_default_recipe_names_plug_ins_that_there_are():
-    assert Run and registry.parse("detectors", fitting.DETECTOR).needs() == ("pixels", "log_norms")
+    assert registry.parse("detectors", fitting.DETECTOR).needs() == ("pixels", "log_norms")
     with pytest.raises(ValueError, match="both sides must be even"):
         fitting.model_for((1, 9, 9))

@@ -101,7 +101,7 @@ def test_what_is_no_image_is_refused(images, said):
 
 
 def test_too_few_images_and_other_shapes_are_refused_with_numbers(fitted):
-    with pytest.raises(ValueError, match="n_samples = 99 different images are too few: 100 are needed"):
+    with pytest.raises(ValueError, match="n_samples = 99 different images are too few, 100 are needed"):
         tiny().fit(np.concatenate([smooth(99), smooth(99)]))  # equal ones count once
     with pytest.raises(ValueError, match=r"images are \(1, 8, 6\) each, but those of fit \(1, 8, 8\)"):
         fitted.predict(smooth(3, (1, 8, 6)))
@@ -156,7 +156,12 @@ OF_TABLES = (
     *("check_fit2d_1feature", "check_fit2d_1sample", "check_fit2d_predict1d", "check_fit_check_is_fitted"),
     *("check_fit_idempotent", "check_fit_score_takes_y", "check_methods_sample_order_invariance"),
     *("check_methods_subset_invariance", "check_n_features_in", "check_n_features_in_after_fitting"),
-    *("check_outliers_fit_predict", "check_outliers_train", "check_pipeline_consistency", "check_readonly_memmap_input"),
+    *(
+        "check_outliers_fit_predict",
+        "check_outliers_train",
+        "check_pipeline_consistency",
+        "check_readonly_memmap_input",
+    ),
 )
 ROUNDING = "norms are float32, and rounded otherwise by one image at a time: 1e-6, not 1e-7"
 EXPECTED = {

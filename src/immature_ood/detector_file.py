@@ -84,14 +84,18 @@ class ImageDetector:
         """Raises ValueError if no detector was fitted to groups of b."""
         if b not in self.detectors:
             sizes = ", ".join(map(str, self.detectors))
-            raise ValueError(f"this detector was fitted to groups of {sizes}, not of {b}; fit one that is, or take those")
+            raise ValueError(
+                f"this detector was fitted to groups of {sizes}, not of {b}; fit one that is, or take those"
+            )
 
     def save(self, path: str | Path) -> None:
         """Writes the file, whole or not at all; raises DetectorFileError if a plug-in is a file of one's own."""
         arrays, entries = self._packed()
         metadata = {"model": self.config.model_dump(mode="json"), "detector": self.reads.model_dump(mode="json")}
         if own := [name for name in _names(metadata, entries) if not _is_ours(name)]:
-            raise DetectorFileError(f"{own[0]} is a file of your own, which no detector file holds; use a named plug-in")
+            raise DetectorFileError(
+                f"{own[0]} is a file of your own, which no detector file holds; use a named plug-in"
+            )
         save_arrays(path, SCHEMA, arrays, {**metadata, "shape": self.shape, "fitted": entries, "card": dict(self.card)})
 
     def to_bytes(self) -> bytes:
@@ -154,7 +158,9 @@ def card_of(path: str | Path) -> dict[str, Any]:
 
 def _read(path: str | Path, reader: Any) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     if not Path(path).is_file():
-        raise DetectorFileError(f"there is no detector file {path}; make one by: immature-ood fit PICTURES --out {path}")
+        raise DetectorFileError(
+            f"there is no detector file {path}; make one by: immature-ood fit PICTURES --out {path}"
+        )
     try:
         found: tuple[dict[str, np.ndarray], dict[str, Any]] = reader(path, SCHEMA)
         return found

@@ -26,7 +26,7 @@ CHANNELS = (1, 3)
 WHOLE = "images must be whole numbers 0 to 255; if they are in [0, 1], give np.rint(255 * X).astype(np.uint8)"
 
 
-class ImmatureDetector(OutlierMixin, BaseEstimator):  # type: ignore[misc]
+class ImmatureDetector(OutlierMixin, BaseEstimator):
     """Out-of-distribution detection with a density model that is trained for a few epochs.
 
     X: images of whole numbers 0 to 255, NumPy or torch: (N, C, H, W), (N, H, W, C) with C 1 or 3, (N, H, W), or flat
@@ -63,12 +63,12 @@ class ImmatureDetector(OutlierMixin, BaseEstimator):  # type: ignore[misc]
         self.device = device
         self.verbose = verbose
 
-    def fit(self, X: Any, y: Any = None) -> Self:  # noqa: N803
+    def fit(self, X: Any, y: Any = None) -> Self:
         """Learns from images that belong; of equal ones one is taken. Raises ValueError if they are too few or none."""
         images = _distinct(self._images(X, reset=True))
         if len(images) < FEWEST:
-            raise ValueError(f"X: n_samples = {len(images)} different images are too few: {FEWEST} are needed; give more")
-        sizes = ImageDatasetConfig(source="array", seed=self.seed, **sizes_of(len(images)))
+            raise ValueError(f"X: n_samples = {len(images)} different images are too few, {FEWEST} are needed")
+        sizes = ImageDatasetConfig.model_validate({"seed": self.seed, **sizes_of(len(images))})
         pool = of_images(Images(images, [""] * len(images), [""] * len(images)))
         dealt = deal(pool, sizes)
         parts = parts_of({split: np.ascontiguousarray(dealt[split].pixels) for split in SPLITS})
@@ -79,21 +79,21 @@ class ImmatureDetector(OutlierMixin, BaseEstimator):  # type: ignore[misc]
         self.offset_ = -self.detector_.threshold(self.false_alarms)
         return self
 
-    def score_samples(self, X: Any) -> np.ndarray:  # noqa: N803
+    def score_samples(self, X: Any) -> np.ndarray:
         """(N,) float64; the higher, the more normal, −inf for an image outside the support."""
         check_is_fitted(self)
         return -self.detector_.score(self._images(X, reset=False))
 
-    def decision_function(self, X: Any) -> np.ndarray:  # noqa: N803
+    def decision_function(self, X: Any) -> np.ndarray:
         """(N,) float64: score_samples − offset_, below 0 for outliers."""
         return self.score_samples(X) - self.offset_
 
-    def predict(self, X: Any) -> np.ndarray:  # noqa: N803
+    def predict(self, X: Any) -> np.ndarray:
         """(N,) whole numbers: 1, or −1 for outliers, where p_values is at most false_alarms."""
         return np.where(self.decision_function(X) < 0, -1, 1)
 
-    def p_values(self, X: Any) -> np.ndarray:  # noqa: N803
-        """(N,) conformal p-values: an image like those of `fit` has one of a or less with a probability of at most a."""
+    def p_values(self, X: Any) -> np.ndarray:
+        """(N,) conformal p-values: of images like those of `fit`, a share of at most a has one of a or less."""
         return self.detector_.p_values(-self.score_samples(X))
 
     def _detector(self) -> dict[str, Any]:
@@ -103,7 +103,7 @@ class ImmatureDetector(OutlierMixin, BaseEstimator):  # type: ignore[misc]
         if self.verbose:
             print(f"epoch {row['epoch']}: {row['fit_bits_per_dim']:.3f} bits/dim held out")
 
-    def _images(self, X: Any, *, reset: bool) -> np.ndarray:  # noqa: N803
+    def _images(self, X: Any, *, reset: bool) -> np.ndarray:
         """(N, C, H, W) uint8; raises ValueError for anything else, and for other images than those of `fit`."""
         array = _as_array(X)
         if array.ndim == 2 or not isinstance(array, np.ndarray):
@@ -174,10 +174,10 @@ def _eight_bits(array: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(whole)
 
 
-def _as_array(X: Any) -> Any:  # noqa: N803
+def _as_array(X: Any) -> Any:
     """A torch tensor as NumPy; anything else as it is, or, of more axes than two, as an array."""
     if hasattr(X, "detach"):
-        X = X.detach().cpu().numpy()  # noqa: N806
+        X = X.detach().cpu().numpy()
     return X if hasattr(X, "dtype") or hasattr(X, "iloc") or hasattr(X, "tocsr") else np.asarray(X)
 
 

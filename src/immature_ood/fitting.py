@@ -44,8 +44,8 @@ DIGITS = 4  # of bits/dim on the card
 class Recipe:
     """How a detector is made.
 
-    model: None: model_for the images. epochs: passes over the training images; None: until why_enough. batch_sizes: of groups, as far as there are enough
-    images for them.
+    model: None: model_for the images. epochs: passes over the training images; None: until why_enough. batch_sizes: of
+    groups, as far as there are enough images for them.
     """
 
     model: str | Mapping[str, Any] | None = None

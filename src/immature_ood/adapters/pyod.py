@@ -10,7 +10,7 @@ from immature_ood.estimator import ImmatureDetector
 __all__ = ["PyOD"]
 
 
-class PyOD(BaseDetector):  # type: ignore[misc]
+class PyOD(BaseDetector):
     """Rows (N, D) are flat images of whole numbers 0 to 255; image_shape: theirs, (C, H, W); None: grey squares.
 
     As PyOD has it, threshold_ and labels_ are by the share `contamination` of the images of `fit`, which are in part
@@ -31,7 +31,7 @@ class PyOD(BaseDetector):  # type: ignore[misc]
         self.seed = seed
         self.model = model
 
-    def fit(self, X: Any, y: Any = None) -> Self:  # noqa: N803
+    def fit(self, X: Any, y: Any = None) -> Self:
         """Learns from images that belong."""
         estimator = ImmatureDetector(self.model, epochs=self.epochs, seed=self.seed, image_shape=self.image_shape)
         self._set_n_classes(y)
@@ -40,6 +40,6 @@ class PyOD(BaseDetector):  # type: ignore[misc]
         self._process_decision_scores()
         return self
 
-    def decision_function(self, X: Any) -> np.ndarray:  # noqa: N803
+    def decision_function(self, X: Any) -> np.ndarray:
         """(N,) float64, higher for outliers."""
         return -self.estimator_.score_samples(X)

@@ -13,7 +13,7 @@ from immature_ood.estimator import ImmatureDetector
 __all__ = ["PytorchOOD"]
 
 
-class PytorchOOD(Detector):  # type: ignore[misc]
+class PytorchOOD(Detector):
     """Scores the model's inputs, with a density model of its own: pytorch-ood's classifier plays no part.
 
     Images are (B, C, H, W), uint8 or, as torchvision's ToTensor makes them, float in [0, 1]. options: of

@@ -8,9 +8,7 @@ from typing import Annotated
 
 import typer
 
-from immature_ood.cli.fit import fit
-from immature_ood.cli.info import info
-from immature_ood.cli.score import score
+from immature_ood.cli import fit, info, score
 
 __all__ = ["app", "main"]
 
@@ -21,7 +19,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 80},
 )
-for command in (fit, score, info):
+for command in (fit.fit, score.score, info.info):
     app.command()(command)
 
 

@@ -2,9 +2,8 @@
 
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -21,16 +20,20 @@ __all__ = ["fit"]
 LARGEST = 32  # pixels of a side by default
 LEAST = 8
 STEP = 4  # the model halves sides twice
+DATA = "A folder of pictures, a .npy or .npz file, or the name of a data set."
+SIZE = "Side in pixels, even; default: the pictures', at most 32."
+EPOCHS = "Passes of training; default: until they gain little."
+THREADS = "Threads of torch, of which the last digits depend."
 
 
 def fit(
-    data: Annotated[str, typer.Argument(help="A folder of pictures, a .npy or .npz file, or the name of a data set.")],
+    data: Annotated[str, typer.Argument(help=DATA)],
     out: Annotated[Path, typer.Option(help="The detector file to be made, such as mine.iood.")],
-    size: Annotated[int | None, typer.Option(min=LEAST, help="Side in pixels, even; default: the pictures', at most 32.")] = None,
+    size: Annotated[int | None, typer.Option(min=LEAST, help=SIZE)] = None,
     colour: Annotated[bool | None, typer.Option("--colour/--grey", help="Default: grey if all pictures are.")] = None,
-    epochs: Annotated[int | None, typer.Option(min=0, help="Passes of training; default: until they gain little.")] = None,
+    epochs: Annotated[int | None, typer.Option(min=0, help=EPOCHS)] = None,
     seed: Annotated[int, typer.Option(min=0, help="Random numbers follow from it.")] = 0,
-    threads: Annotated[int | None, typer.Option(min=1, help="Threads of torch, of which the last digits depend.")] = None,
+    threads: Annotated[int | None, typer.Option(min=1, help=THREADS)] = None,
     device: Annotated[str, typer.Option(help="cpu, cuda, or auto.")] = "cpu",
     data_dir: Annotated[Path, typer.Option(help="Where files of named data sets are, and go.")] = Path("data"),
     resume: Annotated[bool, typer.Option("--resume", help="Go on with a training that was interrupted.")] = False,
@@ -45,10 +48,10 @@ def fit(
     immature-ood fit images.npy --out mine.iood --size 32 --colour --epochs 8
     """
     with failures(f"go on by the same command with --resume; all is kept in {_work(out)}"):
+        import torch
+
         from immature_ood import fitting
         from immature_ood.runtime import prepare
-
-        import torch
 
         chosen = prepare(threads or torch.get_num_threads(), device)
         image, pictures = _image(data, size, colour)
@@ -75,7 +78,7 @@ def _image(data: str, size: int | None, colour: bool | None) -> "tuple[ImageConf
         raise ValueError(f"there is no picture in {data}")
     channels = 3 if (survey.colour if colour is None else colour) else 1
     side = size or (_side(survey.median_side) if survey.sides else 28)
-    return ImageConfig(channels=channels, side=side), survey.described() if survey.sides else {}
+    return ImageConfig.model_validate({"channels": channels, "side": side}), survey.described() if survey.sides else {}
 
 
 def _side(found: int) -> int:

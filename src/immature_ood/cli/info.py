@@ -11,6 +11,8 @@ from immature_ood.cli.told import failures
 
 __all__ = ["info"]
 
+PARTS = ("train", "fit", "calibration", "check")
+
 
 def info(
     detector: Annotated[Path, typer.Argument(help="A detector file, such as mine.iood.")],
@@ -37,13 +39,14 @@ def _lines(card: Mapping[str, Any]) -> Iterator[str]:
     channels, height, width = card["shape"]
     images, last = card["images"], card["training"][-1]
     yield f"images       {width}×{height}, {'grey' if channels == 1 else 'colour'}"
-    yield f"             {', '.join(f'{number} {name}' for name, number in images.items())}"
+    yield f"             {', '.join(f'{images[name]} {name}' for name in PARTS)}"
     if pictures := card.get("pictures"):
         sides = pictures["sides"]
-        yield f"stored as    {_counts(pictures['formats'])}; {_counts(pictures['modes'])}; "
-        yield f"             shorter side {sides['least']} to {sides['most']} pixels, median {sides['median']}"
+        yield f"stored as    {_counts(pictures['formats'])}; {_counts(pictures['modes'])}"
+        yield f"             shorter sides of {sides['least']} to {sides['most']} pixels, median {sides['median']}"
     yield f"data         sha256 {card['train_sha256'][:16]}… of the training images"
-    yield f"model        {_options(card['model'], 'architecture')}; {card['images']['train']} images, {last['epoch']} passes"
+    model = _options(card["model"], "architecture")
+    yield f"model        {model}; {images['train']} images, {last['epoch']} passes"
     bits = ", ".join(f"{row['fit_bits_per_dim']:.2f}" for row in card["training"])
     yield f"maturity     held-out bits/dim by epoch, from 0: {bits}"
     yield f"             stopped: {card['stopped']}"

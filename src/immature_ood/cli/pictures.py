@@ -226,13 +226,14 @@ def differences(card: Mapping[str, Any], found: Survey) -> Iterator[str]:
     total = found.sides.total()
     for what, counted in (("formats", found.formats), ("modes", found.modes)):
         if new := {name: count for name, count in counted.items() if name not in known[what]}:
-            said = ", ".join(f"{count} {name}" for name, count in sorted(new.items()))
-            yield f"{sum(new.values())} of {total} images have other {what} ({said}) than in fitting {_counts(known[what])}"
+            said, were = _counts(new), _counts(known[what])
+            yield f"{sum(new.values())} of {total} images have other {what} ({said}) than in fitting ({were})"
     least, most = known["sides"]["least"], known["sides"]["most"]
-    if outside := [side for side in found.sides.elements() if not least <= side <= most]:
+    if outside := {side: count for side, count in found.sides.items() if not least <= side <= most}:
         span = f"{min(outside)} to {max(outside)}"
-        yield f"{len(outside)} of {total} images have other sizes ({span} pixels) than in fitting ({least} to {most})"
+        count = sum(outside.values())
+        yield f"{count} of {total} images have other sizes ({span} pixels) than in fitting ({least} to {most})"
 
 
 def _counts(counted: Mapping[str, int]) -> str:
-    return f"({', '.join(f'{count} {name}' for name, count in sorted(counted.items()))})"
+    return ", ".join(f"{count} {name}" for name, count in sorted(counted.items()))

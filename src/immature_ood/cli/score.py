@@ -1,7 +1,7 @@
 """The command score: which of these images do not belong?"""
 
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from itertools import islice
@@ -16,14 +16,16 @@ from immature_ood.cli.writing import Format, format_of, writer
 if TYPE_CHECKING:
     import numpy as np
 
-    from immature_ood.cli.pictures import Picture, Survey
+    from immature_ood.cli.pictures import Picture
     from immature_ood.detector_file import ImageDetector
+    from immature_ood.kinds.images import Config as ImageConfig
 
 __all__ = ["Drift", "GroupBy", "score"]
 
 CHUNK = 500  # images that are in memory at once
 SURE = 0.001  # a batch has drifted if chance alone gives as much as rarely as this
 MEDIAN = 0.5
+TOGETHER = "Score images of one folder together, --b at a time."
 COLUMNS = {"path": str, "score": float, "p_value": float, "verdict": str, "error": str}
 
 
@@ -39,7 +41,7 @@ def score(
     out: Annotated[Path | None, typer.Option(help="A .csv, .jsonl or .parquet file; default: stdout.")] = None,
     form: Annotated[Format | None, typer.Option("--format", help="Default: by the suffix of --out, or csv.")] = None,
     false_alarms: Annotated[float, typer.Option(help="Share of images that belong and are called odd.")] = 0.05,
-    group_by: Annotated[GroupBy | None, typer.Option(help="Score images of one folder together, --b at a time.")] = None,
+    group_by: Annotated[GroupBy | None, typer.Option(help=TOGETHER)] = None,
     b: Annotated[int, typer.Option("--b", min=1, help="Images a group, a size that the detector was fitted to.")] = 1,
     fail_on_odd: Annotated[bool, typer.Option("--fail-on-odd", help="Exit with 1 if any is odd.")] = False,
     threads: Annotated[int | None, typer.Option(min=1, help="Threads of torch.")] = None,
@@ -58,24 +60,33 @@ def score(
     130 interrupted.
     """
     with failures():
+        if b > 1 and group_by is None:
+            raise ValueError(f"--b {b} needs --group-by folder, which says what is scored together")
         import torch
 
         from immature_ood import detector_file
         from immature_ood.cli.pictures import number_of, pictures_of
-        from immature_ood.kinds.images import Config as ImageConfig
         from immature_ood.runtime import prepare
 
         prepare(threads or torch.get_num_threads())
         loaded = detector_file.load(detector)
         loaded.threshold(false_alarms, b)  # raises ValueError if there is none
         job = Job(loaded, false_alarms, b, group_by is not None)
-        if b > 1 and group_by is None:
-            raise ValueError(f"--b {b} needs --group-by folder, which says what is scored together")
-        image, total = ImageConfig(channels=loaded.shape[0], side=loaded.shape[1]), number_of(data)
+        image, total = _shape_of(loaded), number_of(data)
         sources = [pictures_of(each, image, data_dir) for each in data]
         job.run((picture for source in sources for picture in source), total, out, format_of(out, form))
         job.report()
         raise typer.Exit(job.code(fail_on_odd))
+
+
+def _shape_of(detector: "ImageDetector") -> "ImageConfig":
+    """What pictures are brought to; raises ValueError if that is no square, which a command makes no detector for."""
+    from immature_ood.kinds.images import Config as ImageConfig
+
+    channels, height, width = detector.shape
+    if height != width:
+        raise ValueError(f"this detector is for images of {width}×{height}, which only Python makes and scores")
+    return ImageConfig.model_validate({"channels": channels, "side": height})
 
 
 @dataclass(frozen=True)
@@ -104,7 +115,8 @@ class Drift:
 
     def add(self, p: "np.ndarray") -> None:
         """Counts p-values, (m,)."""
-        self.below = [old + int((p <= a).sum()) for old, a in zip(self.below or [0] * len(self.levels), self.levels)]
+        below = self.below or [0] * len(self.levels)
+        self.below = [old + int((p <= a).sum()) for old, a in zip(below, self.levels, strict=True)]
         self.total += len(p)
 
     def lines(self) -> Iterator[str]:

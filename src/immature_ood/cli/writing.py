@@ -54,9 +54,9 @@ def writer(out: Path | None, chosen: Format, columns: Mapping[str, type]) -> Ite
             with _parquet(temporary, columns) as write:
                 yield write
         else:
-            with temporary.open("w", encoding="utf-8", errors="surrogateescape", newline="") as file:
-                with _open_text(file, chosen, columns) as write:
-                    yield write
+            file = temporary.open("w", encoding="utf-8", errors="surrogateescape", newline="")
+            with file, _open_text(file, chosen, columns) as write:
+                yield write
 
 
 @contextmanager
