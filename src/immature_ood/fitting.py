@@ -16,7 +16,7 @@ import torch
 from immature_ood import face
 from immature_ood.checkpoints import STATE, Run
 from immature_ood.config import DetectorConfig
-from immature_ood.detector_file import NAME, ImageDetector, extracted
+from immature_ood.detector_file import NAME, ImageDetector, extracted, rank_of
 from immature_ood.provenance import versions
 from immature_ood.storage import StorageError, load_metadata
 from immature_ood.study import TrainingConfig
@@ -26,6 +26,7 @@ __all__ = ["DETECTOR", "FEWEST", "MOST", "Parts", "Recipe", "fit", "model_for", 
 
 DETECTOR: Mapping[str, Any] = {  # the highest means of docs/detectors: numbers of the image, and neighbours in norms
     "detector": "combined",
+    "refit": True,  # on all of the fit images; what is calibrated on others is valid all the same
     "parts": {
         "statistics": {"detector": "image_statistics"},
         "norms": {"detector": "gradient_norms_knn", "layers": "without_weights"},
@@ -239,6 +240,7 @@ def _rounded(value: Any) -> Any:
 
 
 def _false_alarms(detector: ImageDetector, images: np.ndarray, b: int) -> list[dict[str, Any]]:
-    """At each level, how many of the groups that nothing was done with are called odd."""
+    """At each level that there can be alarms at, how many of the groups that nothing was done with are called odd."""
     p = detector.p_values(detector.score(images, b), b)
-    return [{"batch_size": b, "level": a, "groups": len(p), "alarms": int((p <= a).sum())} for a in LEVELS]
+    levels = [a for a in LEVELS if rank_of(a, len(detector.calibration[b]))]
+    return [{"batch_size": b, "level": a, "groups": len(p), "alarms": int((p <= a).sum())} for a in levels]

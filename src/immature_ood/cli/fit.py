@@ -23,7 +23,7 @@ STEP = 4  # the model halves sides twice
 DATA = "A folder of pictures, a .npy or .npz file, or the name of a data set."
 SIZE = "Side in pixels, even; default: the pictures', at most 32."
 EPOCHS = "Passes of training; default: until they gain little."
-THREADS = "Threads of torch, of which the last digits depend."
+THREADS = "Threads of torch, on which the last digits depend; small images gain little."
 
 
 def fit(
@@ -33,7 +33,7 @@ def fit(
     colour: Annotated[bool | None, typer.Option("--colour/--grey", help="Default: grey if all pictures are.")] = None,
     epochs: Annotated[int | None, typer.Option(min=0, help=EPOCHS)] = None,
     seed: Annotated[int, typer.Option(min=0, help="Random numbers follow from it.")] = 0,
-    threads: Annotated[int | None, typer.Option(min=1, help=THREADS)] = None,
+    threads: Annotated[int, typer.Option(min=1, help=THREADS)] = 1,
     device: Annotated[str, typer.Option(help="cpu, cuda, or auto.")] = "cpu",
     data_dir: Annotated[Path, typer.Option(help="Where files of named data sets are, and go.")] = Path("data"),
     resume: Annotated[bool, typer.Option("--resume", help="Go on with a training that was interrupted.")] = False,
@@ -48,12 +48,10 @@ def fit(
     immature-ood fit images.npy --out mine.iood --size 32 --colour --epochs 8
     """
     with failures(f"go on by the same command with --resume; all is kept in {_work(out)}"):
-        import torch
-
         from immature_ood import fitting
         from immature_ood.runtime import prepare
 
-        chosen = prepare(threads or torch.get_num_threads(), device)
+        chosen = prepare(threads, device)
         image, pictures = _image(data, size, colour)
         model = fitting.model_for(image.shape)
         with _working(out, resume) as work:

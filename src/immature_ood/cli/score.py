@@ -44,7 +44,7 @@ def score(
     group_by: Annotated[GroupBy | None, typer.Option(help=TOGETHER)] = None,
     b: Annotated[int, typer.Option("--b", min=1, help="Images a group, a size that the detector was fitted to.")] = 1,
     fail_on_odd: Annotated[bool, typer.Option("--fail-on-odd", help="Exit with 1 if any is odd.")] = False,
-    threads: Annotated[int | None, typer.Option(min=1, help="Threads of torch.")] = None,
+    threads: Annotated[int, typer.Option(min=1, help="Threads of torch.")] = 1,
     data_dir: Annotated[Path, typer.Option(help="Where files of named data sets are, and go.")] = Path("data"),
 ) -> None:
     """Say of each image how odd it is.
@@ -62,13 +62,11 @@ def score(
     with failures():
         if b > 1 and group_by is None:
             raise ValueError(f"--b {b} needs --group-by folder, which says what is scored together")
-        import torch
-
         from immature_ood import detector_file
         from immature_ood.cli.pictures import number_of, pictures_of
         from immature_ood.runtime import prepare
 
-        prepare(threads or torch.get_num_threads())
+        prepare(threads)
         loaded = detector_file.load(detector)
         loaded.threshold(false_alarms, b)  # raises ValueError if there is none
         job = Job(loaded, false_alarms, b, group_by is not None)
