@@ -84,3 +84,18 @@ def test_readme_from_python_runs_without_snakemake(python, tmp_path):
     assert Path(file).is_relative_to(tmp_path / "clean")
     for module in ("snakemake", "pandas", "matplotlib"):
         assert f"No module named '{module}'" in run(python, f"import {module}", tmp_path).stderr
+
+
+def test_the_command_runs_without_snakemake(python, tmp_path):
+    code = """
+import sys, numpy as np
+from immature_ood.cli import app
+np.save("known.npy", np.random.default_rng(0).integers(0, 200, (100, 8, 8), np.uint8))
+for line in ("fit known.npy --out mine.iood --epochs 0", "score mine.iood known.npy", "info mine.iood"):
+    app(line.split(), standalone_mode=False)
+    assert "snakemake" not in sys.modules
+"""
+    done = run(python, code, tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("known.npy#") == 100
+    assert "8×8, grey" in done.stdout

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from immature_ood.checkpoints import load_model
     from immature_ood.density import DensityModel
+    from immature_ood.detector_file import ImageDetector
+    from immature_ood.estimator import ImmatureDetector
     from immature_ood.face import FittedDetector, auroc, extract, fit, make_model, train
     from immature_ood.features import Features
     from immature_ood.intervals import Estimate
@@ -20,6 +22,8 @@ __all__ = [
     "Estimate",
     "Features",
     "FittedDetector",
+    "ImageDetector",
+    "ImmatureDetector",
     "Study",
     "StudyError",
     "Wrapped",
@@ -34,6 +38,8 @@ __all__ = [
 HOMES = {
     "density": ["DensityModel"],
     "checkpoints": ["load_model"],
+    "detector_file": ["ImageDetector"],
+    "estimator": ["ImmatureDetector"],
     "face": ["FittedDetector", "auroc", "extract", "fit", "make_model", "train"],
     "features": ["Features"],
     "intervals": ["Estimate"],

@@ -26,12 +26,25 @@ from immature_ood.kinds.images import Config as ImageConfig
 from immature_ood.study import EvaluationConfig, FeatureConfig, TrainingConfig, faults_of
 from immature_ood.training import start, train_epoch
 
-__all__ = ["FittedDetector", "auroc", "extract", "fit", "make_model", "train"]
+__all__ = [
+    "FittedDetector",
+    "OfShape",
+    "auroc",
+    "checked",
+    "extract",
+    "fit",
+    "make_model",
+    "model_of",
+    "plug_in",
+    "run_of",
+    "section_of",
+    "train",
+]
 
 Section = TypeVar("Section", bound=Config)
 
 
-class _OfShape(ImageConfig):
+class OfShape(ImageConfig):
     """Images that need not be square, as those of a study are."""
 
     given: tuple[int, int, int]
@@ -45,7 +58,7 @@ class _OfShape(ImageConfig):
 def make_model(model: str | Mapping[str, Any] | ModelConfig, shape: Sequence[int], seed: int = 0) -> DensityModel:
     """An untrained model of images of a shape (C, H, W); `train` to epoch 0 sets its actnorms too, if it has such."""
     generator = torch.Generator().manual_seed(derive_seed("weights", seed))
-    return models.make_model(_model(model, tuple(shape)), tuple(shape), generator)
+    return models.make_model(model_of(model, tuple(shape)), tuple(shape), generator)
 
 
 def train(
@@ -63,8 +76,8 @@ def train(
     training: the section of that name of a study. name: of the data set, from which random numbers follow, as they do
     from the seed and the model's name. Results depend on torch's number of threads.
     """
-    images, options = _checked(images), _section(TrainingConfig, training)
-    run = _run(_model(model, images.shape[1:]), images, options, seed, name)
+    images, options = checked(images), section_of(TrainingConfig, training)
+    run = run_of(model_of(model, images.shape[1:]), images, options, seed, name)
     if epochs < 0:
         raise ValueError(f"epochs: must be 0 or more, not {epochs}")
     if epochs and len(images) < options.images_needed:
@@ -99,12 +112,12 @@ def extract(
     objectives = objective if isinstance(objective, str | None) else [*objective]
     asked = {"batch_sizes": [*batch_sizes], "objective": objectives, "noise": noise, "layers": layers}
     asked |= {"precision": precision}
-    images, options = _checked(images, model.shape), _section(FeatureConfig, asked)
+    images, options = checked(images, model.shape), section_of(FeatureConfig, asked)
     if len(images) < max(options.batch_sizes):
         raise ValueError(f"{len(images)} images make no group of {max(options.batch_sizes)}; give more, or a smaller b")
     if units is not None and len(units) != len(images):
         raise ValueError(f"units: {len(images)}, one for each image, got {len(units)}")
-    split = Split(images, _OfShape(given=images.shape[1:]), name, "test", units)
+    split = Split(images, OfShape(given=images.shape[1:]), name, "test", units)
     found = extraction.extract(model, split, options, statistics)
     return {features.batch_size: features for features in found}
 
@@ -133,7 +146,7 @@ class FittedDetector:
 def fit(detector: str | Mapping[str, Any] | DetectorConfig, *features: Features) -> FittedDetector:
     """Fits a detector on the features of in-distribution images at one batch size b; few read more than one model's."""
     _check_features(features, features[0].batch_size if features and isinstance(features[0], Features) else 0)
-    fitted = detectors.fit(_plug_in("detectors", detector), *features)
+    fitted = detectors.fit(plug_in("detectors", detector), *features)
     return FittedDetector(fitted, features[0].batch_size, _layers(features))
 
 
@@ -149,20 +162,21 @@ def auroc(
     units: of both, such as `Features.units`: groups of the same number are not independent; by default all are. low and
     high are NaN with fewer than 10 units of ID or of OOD.
     """
-    config = _section(EvaluationConfig, {"confidence": confidence})
+    config = section_of(EvaluationConfig, {"confidence": confidence})
     of_id, of_ood = _row("id_scores", id_scores), _row("ood_scores", ood_scores)
     if units and tuple(map(len, units)) != (len(of_id), len(of_ood)):
         raise ValueError(f"units: {len(of_id)} and {len(of_ood)}, one for each score, got {[*map(len, units)]}")
     return evaluate(of_id, of_ood, config, units and Units.numbered(*map(np.asarray, units)))["auroc"]
 
 
-def _run(config: ModelConfig, images: np.ndarray, options: TrainingConfig, seed: int, name: str) -> Run:
+def run_of(config: ModelConfig, images: np.ndarray, options: TrainingConfig, seed: int, name: str) -> Run:
+    """What the weights of a training on images (N, C, H, W) uint8 follow from, with torch's number of threads."""
     return Run(
         id_dataset=name,
         model_name=registry.own_name(config.architecture),
         model=config,
         training=options,
-        data=_OfShape(given=images.shape[1:]),
+        data=OfShape(given=images.shape[1:]),
         seed=seed,
         threads=torch.get_num_threads(),
         train_sha256=hashlib.sha256(images.tobytes()).hexdigest(),
@@ -170,25 +184,26 @@ def _run(config: ModelConfig, images: np.ndarray, options: TrainingConfig, seed:
     )
 
 
-def _model(model: str | Mapping[str, Any] | ModelConfig, shape: tuple[int, ...]) -> ModelConfig:
-    config: ModelConfig = _plug_in("models", model)
+def model_of(model: str | Mapping[str, Any] | ModelConfig, shape: tuple[int, ...]) -> ModelConfig:
+    """The config of a model that is named or described; raises ValueError if there is none for samples of a shape."""
+    config: ModelConfig = plug_in("models", model)
     if faults := [*config.faults(shape)]:
         raise ValueError("\n".join(faults))
     return config
 
 
-def _plug_in(kind: registry.Kind, given: str | Mapping[str, Any] | Config) -> Any:
-    """The config of a plug-in that is named or described."""
+def plug_in(kind: registry.Kind, given: str | Mapping[str, Any] | Config) -> Any:
+    """The config of a plug-in that is named or described; raises ValueError if there is no such."""
     key = registry.KEYS[kind]
     described = {key: given} if isinstance(given, str) else given
     if isinstance(described, Mapping) and not isinstance(described.get(key), str):
         raise ValueError(f"{key}: is missing; name one of {', '.join(registry.names(kind))}")
     if isinstance(described, Config):
         return described
-    return _section(registry.config_class(kind, described[key]), described)
+    return section_of(registry.config_class(kind, described[key]), described)
 
 
-def _section(section: type[Section], given: Mapping[str, Any] | Section) -> Section:
+def section_of(section: type[Section], given: Mapping[str, Any] | Section) -> Section:
     """A section of a study; raises ValueError with one line a fault."""
     if isinstance(given, section):
         return given
@@ -198,7 +213,7 @@ def _section(section: type[Section], given: Mapping[str, Any] | Section) -> Sect
         raise ValueError("\n".join(faults_of(section, error, given))) from None
 
 
-def _checked(images: np.ndarray, shape: Sequence[int] | None = None) -> np.ndarray:
+def checked(images: np.ndarray, shape: Sequence[int] | None = None) -> np.ndarray:
     """A copy, in one piece of memory; raises ValueError if that is not images (N, C, H, W) uint8 of this shape."""
     if fault := _fault(images):
         raise ValueError(f"images: {fault}")

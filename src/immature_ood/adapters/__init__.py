@@ -1,0 +1,1 @@
+"""ImmatureDetector as a detector of other libraries: one file a library, which imports it."""
