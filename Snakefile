@@ -28,6 +28,7 @@ include: "workflow/rules/detect.smk"
 include: "workflow/rules/tables.smk"
 include: "workflow/rules/audit.smk"
 include: "workflow/rules/plots.smk"
+include: "workflow/rules/report.smk"
 include: "workflow/rules/validity.smk"
 
 
@@ -40,6 +41,7 @@ rule all:
     input:
         TABLES,
         PLOTS,
+        f"{RESULTS}/report.html",
     localrule: True
 
 
