@@ -31,18 +31,24 @@ def normal(*key, size, shift=0.0):
     return np.random.default_rng(seeds).normal(shift, size=size)
 
 
-def make_scores(own, sets, model, seed, epoch, detectors, shift, test, sizes):
-    """Scores of one checkpoint; those of OOD are above those of ID by shift(detector, epoch)."""
+def make_scores(own, sets, model, seed, epoch, detectors, shift, test, sizes, fresh):
+    """Scores of one checkpoint; those of OOD are above those of ID by shift(detector, epoch).
+
+    fresh: whether each epoch draws anew.
+    """
     values, units = {}, {}
+    drawn = epoch if fresh else 0
     for b, detector in product(sizes, detectors):
         for name in sets:
             moved = shift(detector, epoch) * (name != own)
-            values[ScoreKey(detector, b, name, "test")] = normal(own, name, model, seed, b, size=test // b, shift=moved)
+            values[ScoreKey(detector, b, name, "test")] = normal(
+                own, name, model, seed, b, drawn, size=test // b, shift=moved
+            )
         values[ScoreKey(detector, b, own, "fit")] = normal(own, model, seed, "fit", size=test // b)
     for b, name, split in product(sizes, sets, ("fit", "test")):
         units[b, name, split] = np.arange(test // b)
     checkpoint = CheckpointId(own, model, seed, epoch, epoch * 100, "0" * 12)
-    return Scores(checkpoint, 3.0, {(detector, b): () for detector, b in product(detectors, sizes)}, values, units)
+    return Scores(checkpoint, 3.0, dict.fromkeys(product(detectors, sizes), ()), values, units)
 
 
 def make_training(sets, models, seeds, falling):
@@ -85,6 +91,7 @@ def make_results(
     data=GREY,
     shift=lambda detector, epoch: 1.0,
     test=60,
+    fresh=False,
     sizes=(1, 5),
     falling=False,
     layers=4,
@@ -93,7 +100,7 @@ def make_results(
 ):
     """All that the report takes, the tables made as a study makes them."""
     places = [*product(sets, models, seeds, EPOCHS)]
-    scores = [make_scores(own, sets, *place, detectors, shift, test, sizes) for own, *place in places]
+    scores = [make_scores(own, sets, *place, detectors, shift, test, sizes, fresh) for own, *place in places]
     training = make_training(sets, models, seeds, falling)
     chains = Chains(training)
     trained = {one.checkpoint: Trained(one.checkpoint, 2.0 * one.checkpoint.epoch) for one in scores}
@@ -117,7 +124,9 @@ def make_results(
         layers={own: make_layers(own, sets, models, layers, sizes) for own in sets} if layers else {},
     )
     folder = f"results/{name}"
-    settings = Settings(name, data, tuple(detectors), tuple(sizes), "snakemake --cores 1", folder, tuple(controls), "gradient_norms")
+    settings = Settings(
+        name, data, tuple(detectors), tuple(sizes), "snakemake --cores 1", folder, tuple(controls), "gradient_norms"
+    )
     levels = np.random.default_rng(0).integers(32, 120, (len(sets), test, *data.shape), dtype=np.uint8)
     samples = {own: Images(stored, range(test)) for own, stored in zip(sets, levels, strict=True)}
     first = [one for one in scores if one.checkpoint.seed == seeds[0]]

@@ -128,7 +128,7 @@ def test_the_page_on_results_names_all_that_a_run_makes(project):
     patterns = promised()
     named = {path: {file for file in files if pattern.fullmatch(file)} for path, pattern in patterns.items()}
     assert not files - set().union(*named.values())
-    of_others = re.compile(r"report\.html|jobs\.json|plots/models.*|tables/(audit|samples).*")  # of others
+    of_others = re.compile(r"snakemake-report\.html|jobs\.json|plots/models.*|tables/(audit|samples).*")  # of others
     assert [path for path, found in named.items() if not found and not of_others.fullmatch(path)] == []
 
 

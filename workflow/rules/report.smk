@@ -7,10 +7,7 @@ include: "report_inputs.smk"
 rule report:
     input:
         **{name: f"{TABLE}/{name}.csv" for name in REPORTED},
-        overlap=[name for name in TABLES if name.endswith("/overlap.csv")],
-        correlation=[
-            name for name in TABLES if name.endswith("/overlap_correlation.csv")
-        ],
+        overlap=[f"{TABLE}/{name}.csv" for name in OVERLAP],
         layers=[f"{TABLE}/layers_{id}.csv" for id in LAYERED],
         scores=every_scored(f"{SCORES}/scores.safetensors", seed=study.seeds[0]),
         images=expand(f"{DATA}/test.npy", dataset=study.real_datasets),
@@ -36,7 +33,7 @@ rule report:
         originals={name: study.original(name) for name in SAMPLED},
         features=study.features.test_images,
         data=study.data.model_dump(),
-        settings=settings_of_report(),
+        settings=lambda wildcards: settings_of_report(),
         parts=parts_of_report(),
         source=sources("report.py", KIND),
     script:

@@ -12,6 +12,7 @@ REPORTED = [
     "datasets",
     "published",
 ]
+OVERLAP = ["overlap", "overlap_correlation"] if "likelihood" in study.detectors else []
 LAYERED = study.id_datasets if "gradient_norms" in study.detectors else []
 
 

@@ -14,16 +14,11 @@ if TYPE_CHECKING:
     from scripts._rule import snakemake
 
 
-def one(name: str) -> Path | None:
-    """The file of an input that not every study has."""
-    return next(map(Path, snakemake.input.get(name, [])), None)
-
-
 with job(snakemake.log):
     given, params = snakemake.input, snakemake.params
     data = registry.parse("kinds", params.data)
     tables = {name: read_table(given[name]) for name in params.tables}
-    optional = {name: read_table(path) for name in ("overlap", "correlation") if (path := one(name))}
+    overlap = dict(zip(("overlap", "correlation"), map(read_table, given.overlap), strict=False))
     layers = dict(zip(params.layers, map(read_table, given.layers), strict=True))
     scored = params.features
     test = {
@@ -36,7 +31,7 @@ with job(snakemake.log):
     test |= {drawn: test[original] for drawn, original in params.originals.items()}
     results = Results(
         Settings(**params.settings, data=data),
-        Tables(**tables, **optional, layers=layers),
+        Tables(**tables, **overlap, layers=layers),
         [*map(load_scores, given.scores)],
         test,
         {Path(path).relative_to(params.settings["folder"]).as_posix(): Path(path) for path in given.figures},

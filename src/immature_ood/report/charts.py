@@ -150,7 +150,7 @@ def layer_chart() -> alt.TopLevelMixin:
 
 def spec(chart: alt.TopLevelMixin) -> dict[str, Any]:
     """The specification of a chart that the page fills in, as JSON has it."""
-    found = chart.to_dict() | {"config": CONFIG}
+    found = chart.to_dict(validate=False) | {"config": CONFIG}
     found.pop("$schema")  # an address, of which nothing is read
     return found
 
@@ -159,7 +159,7 @@ def still(chart: alt.TopLevelMixin, name: str, described: str) -> str:
     """The picture of a chart as SVG. name: unlike those of others on the page, for the ids in it."""
     import vl_convert
 
-    picture = vl_convert.vegalite_to_svg(chart.to_dict() | {"config": CONFIG}, vl_version=_version())
+    picture = vl_convert.vegalite_to_svg(chart.to_dict(validate=False) | {"config": CONFIG}, vl_version=_version())
     picture = ODD.sub(f"{name}-", picture[picture.index("<svg") :])
     return picture.replace("<svg", f'<svg role="img" aria-label="{html.escape(described)}"', 1)
 

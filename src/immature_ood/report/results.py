@@ -107,7 +107,7 @@ class Results:
         """The models, in the order of the tables."""
         return [*dict.fromkeys(self.tables.auroc["model"])]
 
-    @property
+    @cached_property
     def headlines(self) -> list[Headline]:
         """One for each b: of the reference, or the first detector that is no control, and the first model it scores."""
         tested = self.pairs[["model", "detector"]].drop_duplicates()

@@ -63,7 +63,14 @@ def _rank(results: Results, detector: str, b: int, scores: Scores) -> tuple[obje
     headline, checkpoint = results.headlines[0], scores.checkpoint
     names, models = results.settings.detectors, results.models
     order = names.index(detector) if detector in names else len(names)
-    return detector != headline.detector, b, order, models.index(checkpoint.model), checkpoint.epoch, checkpoint.id_dataset
+    return (
+        detector != headline.detector,
+        b,
+        order,
+        models.index(checkpoint.model),
+        checkpoint.epoch,
+        checkpoint.id_dataset,
+    )
 
 
 def view_of(scores: Scores, detector: str, b: int) -> View:

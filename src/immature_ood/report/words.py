@@ -20,68 +20,88 @@ from immature_ood.report.results import Headline, Results
 __all__ = ["NEAR", "Chip", "ChipRow", "Claim", "chips", "claim_rows", "claims", "costs", "still_falling"]
 
 NEAR = "excess 0.1"
-WHEN = {
-    ONE_PASS: "After one pass over the training {samples} (epoch {epochs})",
-    NEAR: "At the first kept epoch within 0.1 {unit} of the minimum (epoch {epochs})",
+SHORT = {ONE_PASS: "one pass", NEAR: "near-mature"}
+HOW = {  # a verdict as what a detector does at a moment, against what it does at the minimum
+    "better": "tell OOD {samples} better than",
+    "equivalent": "tell OOD {samples} as well as",
+    "worse": "tell OOD {samples} worse than",
+    "undecided": "tell OOD {samples} neither better nor worse, as far as these numbers say, than",
+    "saturated": "tell nearly all OOD {samples}, as they do",
 }
-SHORT = {ONE_PASS: "one pass", NEAR: "within 0.1 of the minimum"}
-HOW = {  # a verdict as what a detector does
-    "better": "tells OOD {samples} better than",
-    "equivalent": "tells OOD {samples} as well as",
-    "worse": "tells OOD {samples} worse than",
-    "undecided": "tells OOD {samples} neither better nor worse, as far as these numbers say, than",
-    "saturated": "tells nearly all OOD {samples}, as it does",
-}
+BRIEFLY = {"undecided": "undecided", "saturated": "nearly all at both"}
 SAME = "same"
 
 
 @dataclass(frozen=True)
 class Claim:
-    """One sentence of the claim: its verdict, one of evaluation.VERDICTS or SAME, and b."""
+    """The claim at one b in a sentence. verdicts: (moment, one of evaluation.VERDICTS or SAME)."""
 
     batch_size: int
-    verdict: str
+    verdicts: tuple[tuple[str, str], ...]
     sentence: str
 
 
 def claims(results: Results) -> list[Claim]:
     """For each b what the headline's detector does after one pass, and near the minimum, against the minimum."""
-    return [_claim(results, headline, moment) for headline in results.headlines for moment in WHEN]
+    return [_claim(results, headline) for headline in results.headlines]
 
 
-def _claim(results: Results, headline: Headline, moment: str) -> Claim:
-    rows = results.of(results.tables.claim, headline)
-    rows = rows[rows["moment"] == moment].set_index("over")
-    if ALL not in rows.index:
-        return Claim(headline.batch_size, SAME, _nothing(results, headline, moment))
-    row = rows.loc[ALL].to_dict()
-    found = _verdict(row, results.settings.margin)
-    words = {"samples": results.settings.data.samples, "unit": results.settings.data.unit, "epochs": row["epochs"]}
-    sentence = (
-        f"{WHEN[moment].format(**words)}, {readable(headline.detector)} of {headline.model} at b = "
-        f"{headline.batch_size} {HOW[found].format(**words)} at the minimum of the held-out {words['unit']} "
-        f"(epoch {row['reference_epochs']}): mean AUROC {row['auroc']:.3f} against {row['auroc_reference']:.3f} over "
-        f"{_over(row)}, {_difference(row)}."
+def _claim(results: Results, headline: Headline) -> Claim:
+    rows = results.of(results.tables.claim, headline).set_index(["moment", "over"])
+    found = {moment: _found(rows, moment, results.settings.margin) for moment in SHORT}
+    verdicts = tuple((SHORT[moment], word) for moment, word in found.items())
+    parts = [*filter(None, [_after_one_pass(results, headline, rows, found[ONE_PASS]), _near(rows, found)])]
+    if not parts:
+        unit = results.settings.data.unit
+        parts = [
+            f"At b = {headline.batch_size} no kept epoch is earlier than the lowest held-out {unit}, to be compared"
+        ]
+    return Claim(headline.batch_size, verdicts, "; ".join(parts) + "." + _unsolved(rows))
+
+
+def _found(rows: pd.DataFrame, moment: str, margin: float) -> str:
+    """The verdict over all pairs at a moment; SAME where nothing is compared."""
+    return _verdict(rows.loc[(moment, ALL)].to_dict(), margin) if (moment, ALL) in rows.index else SAME
+
+
+def _after_one_pass(results: Results, headline: Headline, rows: pd.DataFrame, found: str) -> str:
+    if found == SAME:
+        return ""
+    row, data = rows.loc[(ONE_PASS, ALL)].to_dict(), results.settings.data
+    return (
+        f"After one pass over the training {data.samples} (epoch {row['epochs']}), scores by "
+        f"{readable(headline.detector)} of {headline.model} at b = {headline.batch_size} "
+        f"{HOW[found].format(samples=data.samples)} at the minimum of the held-out {data.unit} (epoch "
+        f"{row['reference_epochs']}): mean AUROC {_compared(row)}, over {_over(row)}"
     )
-    return Claim(headline.batch_size, found, sentence + (_unsolved(rows.loc[UNSOLVED]) if UNSOLVED in rows.index else ""))
 
 
-def _unsolved(row: Mapping[str, Any]) -> str:
-    return f" Over the {_over(row)} that no control solves: {_difference(row)}."
+def _near(rows: pd.DataFrame, found: Mapping[str, str]) -> str:
+    """What is said of the first near-mature epoch; where one pass is that, it is said already."""
+    word = found[NEAR]
+    if word == SAME:
+        return ""
+    row = rows.loc[(NEAR, ALL)].to_dict()
+    if found[ONE_PASS] != SAME and row["epochs"] == rows.loc[(ONE_PASS, ALL), "epochs"]:
+        return "that is the first near-mature epoch too"
+    return f"at the first near-mature epoch ({row['epochs']}), {BRIEFLY.get(word, word)}: {_compared(row)}"
+
+
+def _compared(row: Mapping[str, Any]) -> str:
+    return f"{row['auroc']:.3f} against {row['auroc_reference']:.3f}, {_difference(row)}"
+
+
+def _unsolved(rows: pd.DataFrame) -> str:
+    if (ONE_PASS, UNSOLVED) not in rows.index:
+        return ""
+    row = rows.loc[(ONE_PASS, UNSOLVED)].to_dict()
+    return f" Over the {_over(row)} that no control solves, one pass has {_difference(row)}."
 
 
 def _verdict(row: Mapping[str, Any], margin: float) -> str:
     """What the interval of the mean difference says, one of evaluation.VERDICTS."""
     estimate = Estimate(row["difference"], row["difference_pairs_low"], row["difference_pairs_high"])
     return verdict(estimate, margin, (row["auroc"], row["auroc_reference"]))
-
-
-def _nothing(results: Results, headline: Headline, moment: str) -> str:
-    when = SHORT[moment]
-    return (
-        f"At b = {headline.batch_size} there is nothing to compare for “{when}”: no such epoch was kept, or it is the "
-        f"one of the lowest held-out {results.settings.data.unit} itself."
-    )
 
 
 def _over(row: Mapping[str, Any]) -> str:
@@ -128,11 +148,11 @@ class ChipRow:
 
 def chips(results: Results) -> tuple[list[str], list[ChipRow]]:
     """The header, a column a b and moment, and a row a pair of the headline's model and detector."""
-    header = [f"b = {one.batch_size}, {SHORT[moment]}" for one in results.headlines for moment in WHEN]
+    header = [f"b = {one.batch_size}, {SHORT[moment]}" for one in results.headlines for moment in SHORT]
     pairs = results.pairs[[*PAIR]].drop_duplicates().itertuples(index=False, name=None)
     rows = [
         ChipRow(
-            " → ".join(pair), tuple(_chip(results, one, pair, moment) for one in results.headlines for moment in WHEN)
+            " → ".join(pair), tuple(_chip(results, one, pair, moment) for one in results.headlines for moment in SHORT)
         )
         for pair in pairs
     ]
@@ -202,9 +222,9 @@ def costs(results: Results) -> list[str]:
         return []
     chosen = [trained[trained["epoch"] == results.settings.one_pass], trained.iloc[[-1]]]
     ends = pd.concat(chosen).drop_duplicates("epoch").to_dict("records")
-    training = ", and ".join(f"to epoch {row['epoch']} {duration(row['train_seconds'])}" for row in ends)
+    training = ", and ".join(f"{duration(row['train_seconds'])} to epoch {row['epoch']}" for row in ends)
     last = trained.iloc[[-1]]
     scoring = float(total_seconds(last).iloc[0] - last["train_seconds"].iloc[0])
-    said = f"Training took {training} a model." if not math.isnan(ends[0]["train_seconds"]) else ""
+    said = f"Training took {training}, a model." if not math.isnan(ends[0]["train_seconds"]) else ""
     scored = f"Scoring {SCORED:,} {results.settings.data.samples} takes {duration(max(scoring, 0.0))}."
     return [*filter(None, [said, "" if math.isnan(scoring) else scored])]
