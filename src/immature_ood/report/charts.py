@@ -79,11 +79,8 @@ def _looks(name: str) -> dict[str, Any]:
 
 def _tips(**named: str) -> list[alt.Tooltip]:
     """Tooltips: title=field with its type, and a form for numbers after a bar, such as "auroc:Q|.3f"."""
-    split = {title.replace("_", " "): [*field.split("|"), ""] for title, field in named.items()}
-    return [
-        alt.Tooltip(field, title=title, **({"format": form} if form else {}))
-        for title, (field, form, *_) in split.items()
-    ]
+    split = {title.replace("_", " "): field.partition("|") for title, field in named.items()}
+    return [alt.Tooltip(field, title=title, format=form or alt.Undefined) for title, (field, _, form) in split.items()]
 
 
 def auroc_chart(rows: pd.DataFrame | None = None) -> alt.TopLevelMixin:
@@ -168,7 +165,7 @@ def runtime() -> str:
     """The JavaScript of Vega, Vega-Lite and Vega-Embed."""
     import vl_convert
 
-    return str(vl_convert.javascript_bundle(vl_version=_version()))
+    return str(vl_convert.javascript_bundle(None, vl_version=_version()))
 
 
 def _version() -> str:

@@ -32,6 +32,7 @@ from immature_ood.report.rows import (
     packed,
 )
 from immature_ood.report.views import BINS, Extreme, View, chosen_samples, extremes, views
+from immature_ood.scores import Scores
 
 __all__ = ["PARTS", "page"]
 
@@ -158,7 +159,11 @@ def _missed(results: Results) -> _Missed:
         for auroc in [_auroc_of(results, one.checkpoint.id_dataset, ood, epoch)]
     ]
     chosen = sorted(pairs, key=lambda each: each[0])[:MOST_PAIRS]
-    told = [(f"{one.checkpoint.id_dataset} → {ood}", *_extremes(results, one, ood)) for _, one, ood in chosen]
+    told = [
+        (f"{one.checkpoint.id_dataset} → {ood}", *both)
+        for _, one, ood in chosen
+        for both in [_extremes(results, one, ood)]
+    ]
     showable = bool(told) and any(
         gallery(results.settings.data, each.stored, [0]).places for each in results.test.values()
     )
@@ -171,7 +176,7 @@ def _auroc_of(results: Results, own: str, ood: str, epoch: int) -> float:
     return float(rows.loc[of_pair, "auroc"].mean())
 
 
-def _extremes(results: Results, one: Any, ood: str) -> Sequence[Sequence[Extreme]]:
+def _extremes(results: Results, one: Scores, ood: str) -> tuple[list[Extreme], list[Extreme]]:
     headline = results.headlines[0]
     images = results.test[ood].groups(results.settings.batch_sizes).images(headline.batch_size)
     return extremes(one, headline.detector, headline.batch_size, ood, images, EXTREMES)

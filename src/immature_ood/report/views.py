@@ -7,7 +7,7 @@ groups are: of ID a false alarm; a small one of OOD that the group is missed.
 """
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from string import ascii_lowercase
 
@@ -48,7 +48,8 @@ def views(results: Results) -> tuple[list[View], int]:
         for detector, b in one.dead_layers
     ]
     asked.sort(key=lambda each: each[0])
-    found, letters = [], 0
+    found: list[View] = []
+    letters = 0
     for _, one, detector, b in asked:
         view = view_of(one, detector, b)
         letters += sum(map(len, view.words.values())) + 10 * BINS
@@ -148,7 +149,7 @@ class Extreme:
 
 def extremes(
     scores: Scores, detector: str, b: int, ood: str, images: np.ndarray, number: int
-) -> Sequence[Sequence[Extreme]]:
+) -> tuple[list[Extreme], list[Extreme]]:
     """The OOD groups that score lowest, the most missed first, and those that score highest, the most certain first.
 
     images: (G, b), the places of the samples of each group.
