@@ -162,10 +162,10 @@ def still(chart: alt.TopLevelMixin, name: str, described: str) -> str:
 
 
 def runtime() -> str:
-    """The JavaScript of Vega, Vega-Lite and Vega-Embed."""
+    """The JavaScript of Vega, Vega-Lite and Vega-Embed, which it names vegaEmbed."""
     import vl_convert
 
-    return str(vl_convert.javascript_bundle(None, vl_version=_version()))
+    return str(vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;", vl_version=_version()))
 
 
 def _version() -> str:
