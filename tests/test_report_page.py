@@ -247,7 +247,7 @@ def test_at_most_five_percent_of_id_scores_are_above_the_threshold_and_any_lower
 
 def test_every_group_is_in_its_bar_and_capital_above_the_threshold():
     one = make_results(test=100).scores[0]
-    view = views.view_of(one, "gradient_norms", 1)
+    view = views.view_of(one, "gradient_norms", 1, "glyphs")
     for name, word in view.words.items():
         scores = one.of("gradient_norms", 1, name)
         inner = [*view.edges[1:-1]]
@@ -262,7 +262,7 @@ def test_every_group_is_in_its_bar_and_capital_above_the_threshold():
 def test_scores_that_do_not_vary_or_are_infinite_have_bars(scores):
     one = make_results().scores[0]
     values = {key: scores if key.batch_size == 1 else value for key, value in one.values.items()}
-    view = views.view_of(type(one)(**vars_of(one) | {"values": values}), "gradient_norms", 1)
+    view = views.view_of(type(one)(**vars_of(one) | {"values": values}), "gradient_norms", 1, "glyphs")
     assert np.isfinite(view.edges).all()
     assert [*view.edges] == sorted(view.edges)
     assert {*map(len, view.words.values())} == {20}

@@ -378,7 +378,12 @@ def _data(
 
 def _packed_view(view: View) -> dict[str, Any]:
     return {
-        **{"pair_id": view.id_dataset, "model": view.model, "detector": view.detector, "b": view.batch_size},
+        **{
+            "pair": [view.id_dataset, view.ood_dataset],
+            "model": view.model,
+            "detector": view.detector,
+            "b": view.batch_size,
+        },
         **{"epoch": view.epoch, "threshold": _short(view.threshold), "edges": [_short(edge) for edge in view.edges]},
         "words": dict(view.words),
     }

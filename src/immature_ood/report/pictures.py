@@ -5,6 +5,7 @@ import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -16,7 +17,7 @@ from immature_ood.kinds.tokens import Config as TokenConfig
 __all__ = ["Gallery", "data_uri", "figure_uri", "gallery"]
 
 WIDEST = 1200  # pixels of a figure
-COLOURS = 48  # of a figure
+QUALITY = 85  # of a figure, as WebP counts it
 SHADES = 128  # of a sprite in colour
 LARGEST_SIDE = 32  # pixels of a thumbnail
 COLUMNS = 25  # thumbnails in a row of a sprite
@@ -73,17 +74,17 @@ def _excerpt(window: np.ndarray) -> str:
 
 
 def figure_uri(path: Path) -> str:
-    """A figure in few bytes: at most WIDEST wide, in COLOURS."""
+    """A figure in few bytes, as WebP: at most WIDEST wide."""
     with Image.open(path) as opened:
         picture = opened.convert("RGB")
     if picture.width > WIDEST:
         size = WIDEST, round(picture.height * WIDEST / picture.width)
         picture = picture.resize(size, Image.Resampling.LANCZOS)
-    return data_uri(picture.quantize(COLOURS, dither=Image.Dither.NONE))
+    return data_uri(picture, "webp", quality=QUALITY, method=6)
 
 
-def data_uri(picture: Image.Image) -> str:
-    """A picture as PNG inside a URI: the same pixels give the same letters."""
+def data_uri(picture: Image.Image, form: str = "png", **options: Any) -> str:
+    """A picture inside a URI: the same pixels give the same letters. options: of Pillow, for the form."""
     written = io.BytesIO()
-    picture.save(written, "PNG", optimize=True)
-    return "data:image/png;base64," + base64.b64encode(written.getvalue()).decode("ascii")
+    picture.save(written, form, **(options or {"optimize": True}))
+    return f"data:image/{form};base64,{base64.b64encode(written.getvalue()).decode('ascii')}"

@@ -1,6 +1,6 @@
 """Histograms of scores with the samples behind each bar: every group's bar is one letter of a word.
 
-A view is one ID set, model, detector, b and epoch, of one seed. Scores have tails of many decades, so bars are equally
+A view is one pair of sets, model, detector, b and epoch, of one seed. Scores have tails of many decades, so bars are equally
 wide in asinh((score − median) / interquartile range) of the ID test scores, as in plots.histograms, and the outermost
 hold what lies beyond. A capital letter says that a score is above the threshold, over which at most 5 % of the ID test
 groups are: of ID a false alarm; a small one of OOD that the group is missed.
@@ -28,9 +28,10 @@ PER_BAR = 6  # groups of a bar whose samples are shown, where there is room
 
 @dataclass(frozen=True)
 class View:
-    """One histogram. edges: (BINS + 1,) scores. words: by set, the letter of each of its test groups."""
+    """One histogram. edges: (BINS + 1,) scores. words: of both sets by name, the letter of each test group."""
 
     id_dataset: str
+    ood_dataset: str
     model: str
     detector: str
     batch_size: int
@@ -43,15 +44,16 @@ class View:
 def views(results: Results) -> tuple[list[View], int]:
     """As many as there is room for, the headline's first, and how many there are in all."""
     asked = [
-        (_rank(results, detector, b, one), one, detector, b)
+        (_rank(results, detector, b, one), one, detector, b, ood)
         for one in results.scores
         for detector, b in one.dead_layers
+        for ood in one.ood_datasets
     ]
     asked.sort(key=lambda each: each[0])
     found: list[View] = []
     letters = 0
-    for _, one, detector, b in asked:
-        view = view_of(one, detector, b)
+    for _, one, detector, b, ood in asked:
+        view = view_of(one, detector, b, ood)
         letters += sum(map(len, view.words.values())) + 10 * BINS
         if found and letters > MOST_LETTERS:
             break
@@ -74,14 +76,14 @@ def _rank(results: Results, detector: str, b: int, scores: Scores) -> tuple[obje
     )
 
 
-def view_of(scores: Scores, detector: str, b: int) -> View:
-    """The histogram of the test groups of all sets, as one detector scores them."""
+def view_of(scores: Scores, detector: str, b: int, ood: str) -> View:
+    """The histogram of the test groups of a pair, as one detector scores them."""
     own = scores.checkpoint.id_dataset
-    sets = {name: scores.of(detector, b, name) for name in (own, *scores.ood_datasets)}
+    sets = {name: scores.of(detector, b, name) for name in (own, ood)}
     edges, threshold = _edges(sets[own], sets.values()), threshold_of(sets[own])
     checkpoint = scores.checkpoint
     words = {name: _word(values, edges, threshold) for name, values in sets.items()}
-    return View(own, checkpoint.model, detector, b, checkpoint.epoch, tuple(edges.tolist()), threshold, words)
+    return View(own, ood, checkpoint.model, detector, b, checkpoint.epoch, tuple(edges.tolist()), threshold, words)
 
 
 def threshold_of(id_scores: np.ndarray, share: float = FALSE_ALARMS) -> float:

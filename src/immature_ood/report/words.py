@@ -80,7 +80,7 @@ def _near(rows: pd.DataFrame, found: Mapping[str, str]) -> str:
     """What is said of the first near-mature epoch; where one pass is that, it is said already."""
     word = found[NEAR]
     if word == SAME:
-        return ""
+        return "no kept epoch before that is near-mature" if found[ONE_PASS] != SAME else ""
     row = rows.loc[(NEAR, ALL)].to_dict()
     if found[ONE_PASS] != SAME and row["epochs"] == rows.loc[(ONE_PASS, ALL), "epochs"]:
         return "that is the first near-mature epoch too"

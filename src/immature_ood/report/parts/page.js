@@ -57,7 +57,7 @@ async function draw(form) {
 // Histograms ----------------------------------------------------------------------------------------------------------
 
 const keyOf = (...parts) => JSON.stringify(parts.map(String));
-const views = new Map(data.views.map((view) => [keyOf(view.pair_id, view.model, view.detector, view.b, view.epoch), view]));
+const views = new Map(data.views.map((view) => [keyOf(...view.pair, view.model, view.detector, view.b, view.epoch), view]));
 const number = (value) => (value === null ? "∞" : Number(value).toPrecision(4).replace("-", "−"));
 
 function thumbs(dataset, group, b) {
@@ -116,7 +116,7 @@ function histogram(form) {
   const { said } = choice(form);
   const [own, ood] = data.pairs[Number(said.pair)];
   const b = Number(said.b);
-  const view = views.get(keyOf(own, said.model, said.detector, b, said.epoch));
+  const view = views.get(keyOf(own, ood, said.model, said.detector, b, said.epoch));
   const bars = document.getElementById("bars");
   const shown = document.getElementById("behind");
   const status = document.getElementById("status-scores");
@@ -124,7 +124,7 @@ function histogram(form) {
   bars.replaceChildren();
   axis.replaceChildren();
   shown.replaceChildren();
-  const there = Boolean(view) && ood in view.words;
+  const there = Boolean(view);
   for (const button of form.querySelectorAll("button")) button.disabled = !there;
   if (!there) {
     status.textContent = "There are no scores for this choice, or they were left out to keep the page small.";
