@@ -185,6 +185,9 @@ def test_every_control_of_our_page_answers_without_an_error(ours):
         for _ in range(2):
             ours.evaluate(f"document.querySelectorAll('form input')[{place}].click()")
             wait_for(lambda: is_drawn(ours), f"box {place}")
+    plain = ".mark-line path:not([stroke^='#']), .mark-symbol path:not([fill^='#'])"
+    assert ours.evaluate(f"document.querySelectorAll({plain!r}).length") == 0
+    assert ours.evaluate("document.querySelectorAll('.live .mark-line path').length") > 10
     for place in range(ours.evaluate("document.querySelectorAll('summary').length")):
         ours.evaluate(f"document.querySelectorAll('summary')[{place}].click()")
     assert ours.errors == []

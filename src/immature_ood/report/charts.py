@@ -32,6 +32,7 @@ ROWS = "rows"  # the name of the data, which the page fills in
 WIDTH, HEIGHT = 460, 250  # pixels of a still picture
 DASHES = ([1, 0], [6, 3], [2, 2], [8, 3, 2, 3])
 SHAPES = ("circle", "square", "triangle-up", "diamond", "cross", "triangle-down", "triangle-right")
+DOUBLED = alt.Axis(values=[0, *(2**power for power in range(15))], format="d", labelOverlap=True)
 CONFIG: dict[str, Any] = {
     "background": None,
     "font": "system-ui, sans-serif",
@@ -103,7 +104,7 @@ def auroc_chart(rows: pd.DataFrame | None = None) -> alt.TopLevelMixin:
 
 def maturity_chart(rows: pd.DataFrame | None = None) -> alt.TopLevelMixin:
     """Held-out bits/dim against epoch; columns epoch, bits, excess, state ("" where not kept), name and its look."""
-    x = alt.X("epoch:Q", title="training epoch", scale=alt.Scale(type="symlog", constant=1))
+    x = alt.X("epoch:Q", title="training epoch", scale=alt.Scale(type="symlog", constant=1), axis=DOUBLED)
     y = alt.Y("bits:Q", title="held-out bits per dimension", scale=alt.Scale(zero=False))
     tips = _tips(ID="name:N", epoch="epoch:Q", bits="bits:Q|.3f", above_the_minimum="excess:Q|.3f", state="state:N")
     base = _base(rows).encode(x=x, y=y, **_looks("name"))

@@ -27,7 +27,7 @@ DARK = {
     },
 }
 # Of lines and points: each stands out on the paper of both.
-SERIES = ("#d05a12", "#1878c4", "#14876a", "#b8559a", "#a07800", "#7a6fd0", "#c0465a", "#5f7f8f")
+SERIES = ("#d65d12", "#2585d6", "#189a74", "#c05ea2", "#a67c00", "#8478dc", "#cc5064", "#64889a")
 
 
 def contrast(one: str, other: str) -> float:

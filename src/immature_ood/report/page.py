@@ -12,9 +12,9 @@ import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from PIL import Image
 
-from immature_ood.config import POOLED
 from immature_ood.controls import ALL, solved_pairs
 from immature_ood.evaluation import PAIR
+from immature_ood.plots.overlap import BANDWIDTH
 from immature_ood.plots.words import duration, readable
 from immature_ood.report import charts, words
 from immature_ood.report.looks import DARK, LIGHT, css_variables
@@ -40,8 +40,9 @@ PARTS = Path(__file__).parent / "parts"
 SECTIONS = {
     **{"claim": "Claim", "missed": "Missed", "scores": "Scores", "epochs": "All pairs", "layers": "Layers"},
     **{"samples": "Samples", "maturity": "Maturity", "overlap": "Overlap", "cost": "Cost", "published": "Published"},
-    **{"all": "All claims", "again": "Again"},
+    **{"all": "All claims", "again": "Reproduce"},
 }
+OF_A_SET = ("name", "source", "train", "fit", "test", "unit", "test_units", "formats")  # what is said of a data set
 MOST_LINES = 5  # of a chart at first
 MOST_PAIRS = 6  # whose extremes are shown
 EXTREMES = 5  # samples of each kind
@@ -216,6 +217,7 @@ ROWS = {
     **{"auroc": auroc_rows, "maturity": maturity_rows, "overlap": overlap_rows, "cost": cost_rows},
     "layers": layer_rows,
 }
+LOOKED = {"auroc": "detector", "maturity": "name", "overlap": "name", "cost": "name"}  # the column that has looks
 DIGITS: dict[str, dict[str, int]] = {
     "auroc": {"epoch": 0, "auroc": 4, "low": 4, "high": 4},
     "maturity": {"epoch": 0, "bits": 4, "excess": 4},
@@ -227,7 +229,7 @@ DIGITS: dict[str, dict[str, int]] = {
 
 def _auroc(results: Results, rows: pd.DataFrame) -> dict[str, Any]:
     looks = _looks(_detectors(results))
-    selects = _selects(rows, {"pair": "Pair", "b": "b", "model": "Model", "seed": "Seed"}, _seed_words(results))
+    selects = _selects(rows, {"pair": "Pair", "b": "b", "model": "Model", "seed": "Seed"})
     shown = {key["name"] for key in _detector_keys(results) if key["checked"]}
     first = _first(rows, selects)
     return {
@@ -255,8 +257,8 @@ def _maturity(results: Results, rows: pd.DataFrame) -> dict[str, Any]:
 
 def _overlap(results: Results, rows: pd.DataFrame) -> dict[str, Any]:
     names = [*dict.fromkeys(rows["name"])]
-    looks = _looks(names)
-    selects = _selects(rows, {"model": "Model", "detector": "Detector", "b": "b"})
+    looks, first = _looks(names), {"detector": results.headlines[0].detector}
+    selects = _selects(rows, {"model": "Model", "detector": "Detector", "b": "b"}, first)
     return {
         **{"title": "AUROC against overlap", "selects": selects, "looks": looks, "path": "tables/overlap.csv"},
         "legend": [_key(name, place) for place, name in enumerate(names)],
@@ -301,25 +303,20 @@ def _drawn(make: Any, rows: pd.DataFrame, looks: Mapping[str, Any], name: str, t
 Select = tuple[str, str, list[tuple[str, str]]]
 
 
-def _selects(rows: pd.DataFrame, labels: Mapping[str, str], said: Mapping[str, str] = {}) -> list[Select]:
-    """(label, column, options as value and text) of each column that is chosen by; said: other texts of options."""
+def _selects(rows: pd.DataFrame, labels: Mapping[str, str], first: Mapping[str, str] | None = None) -> list[Select]:
+    """(label, column, options as value and text) of each column that is chosen by.
+
+    first: by column, the option that stands first, if it is there.
+    """
     found = choices(rows, [*labels])
-    return [
-        (
-            label,
-            name,
-            [
-                (str(value), said.get(str(value), readable(str(value)) if name == "detector" else str(value)))
-                for value in found[name]
-            ],
-        )
-        for name, label in labels.items()
-    ]
+    return [(label, name, _options(name, found[name], (first or {}).get(name))) for name, label in labels.items()]
 
 
-def _seed_words(results: Results) -> dict[str, str]:
-    several = results.pairs.loc[results.pairs["seed"] != POOLED, "seed"].nunique() > 1
-    return {EVERY_SEED: "all together" if several else "the one there is"}
+def _options(name: str, values: Sequence[Any], first: str | None) -> list[tuple[str, str]]:
+    said = {EVERY_SEED: "all together"} if name == "seed" else {}
+    texts = [(str(value), said.get(str(value), str(value))) for value in values]
+    named = [(value, readable(text) if name == "detector" else text) for value, text in texts]
+    return sorted(named, key=lambda option: option[0] != first)
 
 
 def _first(rows: pd.DataFrame, selects: Sequence[Select]) -> pd.DataFrame:
@@ -331,17 +328,13 @@ def _first(rows: pd.DataFrame, selects: Sequence[Select]) -> pd.DataFrame:
 
 def _scores_form(results: Results, kept: Sequence[View]) -> dict[str, Any]:
     """The controls of the histograms; a pair has its place in `pairs` as its value."""
-    pairs = _pairs(results)
-    frame = pd.DataFrame(
-        [(v.model, v.detector, v.batch_size, v.epoch) for v in kept], columns=["model", "detector", "b", "epoch"]
-    )
-    selects = _selects(frame.sort_values("epoch", kind="stable"), {"epoch": "Epoch"})
+    columns = ["model", "detector", "b", "epoch"]
+    frame = pd.DataFrame([(one.model, one.detector, one.batch_size, one.epoch) for one in kept], columns=columns)
     others = _selects(frame, {"model": "Model", "detector": "Detector", "b": "b"})
-    named = [(str(place), " → ".join(pair)) for place, pair in enumerate(pairs)]
-    first = str(_missed(results).epoch)
-    ((label, name, options),) = selects
-    ordered = sorted(options, key=lambda option: option[0] != first)
-    return {"title": "Histogram of scores", "selects": [("Pair", "pair", named), *others, (label, name, ordered)]}
+    by_epoch, first = frame.sort_values("epoch", kind="stable"), {"epoch": str(_missed(results).epoch)}
+    named = [(str(place), " → ".join(pair)) for place, pair in enumerate(_pairs(results))]
+    selects = [("Pair", "pair", named), *others, *_selects(by_epoch, {"epoch": "Epoch"}, first)]
+    return {"title": "Histogram of scores", "selects": selects}
 
 
 def _pairs(results: Results) -> list[tuple[str, str]]:
@@ -362,6 +355,7 @@ def _data(
         "tables": {name: packed(rows, DIGITS[name]) for name, rows in tables.items()},
         "charts": {name: chart["spec"] for name, chart in drawn.items()},
         "looks": {name: chart["looks"] for name, chart in drawn.items() if chart["looks"]},
+        "looked": LOOKED,
         **{"bins": BINS, "columns": COLUMNS, "pairs": _pairs(results)},
         "views": [_packed_view(view) for view in kept],
         "groups": {
@@ -404,7 +398,7 @@ def _tables(results: Results) -> dict[str, Any]:
     given = results.provenance
     return {
         "claim_table": _shown(claim),
-        "datasets": _shown(results.tables.datasets),
+        "datasets": _shown(results.tables.datasets[[name for name in OF_A_SET if name in results.tables.datasets]]),
         "published": _shown(results.tables.published),
         "states": _shown(_states(results)),
         "correlation": _shown(_correlation(results)),
@@ -443,20 +437,18 @@ def _states(results: Results) -> pd.DataFrame:
 
 
 def _correlation(results: Results) -> pd.DataFrame | None:
+    """Of the data-driven bandwidth, over all pairs and within them; bounds where there are any."""
     table = results.tables.correlation
     if table is None:
         return None
-    columns = (
-        "detector",
-        "batch_size",
-        "bandwidth",
-        "scope",
-        "pairs",
-        "correlation",
-        "correlation_low",
-        "correlation_high",
+    rows = table[(table["scope"] != "one pair") & (table["bandwidth"] == BANDWIDTH)]
+    of_row = ["model", "detector", "batch_size", "scope", "pairs"]
+    kept = (
+        rows[[*of_row, "correlation", "correlation_low", "correlation_high"]]
+        .dropna(axis="columns", how="all")
+        .rename(columns={"batch_size": "b"})
     )
-    return table.loc[table["scope"] != "one pair", [name for name in columns if name in table]]
+    return kept.assign(detector=kept["detector"].map(readable))
 
 
 def _detector_costs(results: Results) -> pd.DataFrame:
@@ -473,6 +465,8 @@ def _detector_costs(results: Results) -> pd.DataFrame:
 
 
 def _time(seconds: float) -> str:
+    if 0 < seconds < 0.01:
+        return "< 0.01 s"
     return "–" if math.isnan(seconds) else duration(seconds)
 
 

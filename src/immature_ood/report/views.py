@@ -1,9 +1,9 @@
 """Histograms of scores with the samples behind each bar: every group's bar is one letter of a word.
 
-A view is one pair of sets, model, detector, b and epoch, of one seed. Scores have tails of many decades, so bars are equally
-wide in asinh((score − median) / interquartile range) of the ID test scores, as in plots.histograms, and the outermost
-hold what lies beyond. A capital letter says that a score is above the threshold, over which at most 5 % of the ID test
-groups are: of ID a false alarm; a small one of OOD that the group is missed.
+A view is one pair of sets, model, detector, b and epoch, of one seed. Scores have tails of many decades, so bars are
+equally wide in asinh((score − median) / interquartile range) of the ID test scores, as in plots.histograms, and the
+outermost hold what lies beyond. A capital letter says that a score is above the threshold, over which at most 5 % of
+the ID test groups are: of ID a false alarm; a small one of OOD that the group is missed.
 """
 
 import math

@@ -35,8 +35,7 @@ async function draw(form) {
   status.textContent = chosen.length ? "" : "There are no numbers for this choice.";
   target.hidden = !chosen.length;
   if (!chosen.length) return;
-  const look = (row) => data.looks[name][row.detector ?? row.name] ?? {};
-  const values = chosen.map((row) => ({ ...row, ...(data.looks[name] ? look(row) : {}) }));
+  const values = chosen.map((row) => ({ ...row, ...data.looks[name]?.[row[data.looked[name]]] }));
   const spec = structuredClone(data.charts[name]);
   spec.datasets = { rows: values };
   spec.description = `${target.dataset.title}: ${Object.entries(said).map(([key, value]) => `${key} ${value}`).join(", ")}`;
