@@ -49,17 +49,18 @@ study-there:
 
 run: study-there $(INSTALLED)
 	@name=$$(python -m immature_ood.study $(study)) && results=results/$$name && \
-	$(SNAKEMAKE) && $(SNAKEMAKE) --report "$$results/report.html" && \
+	$(SNAKEMAKE) && $(SNAKEMAKE) --report "$$results/snakemake-report.html" && \
 	echo && cat "$$results/tables/summary.txt" && echo && \
+	echo "report  $$results/report.html" && \
 	echo "tables  $$results/tables/auroc.csv" && \
 	echo "plots   $$results/plots/" && \
-	echo "report  $$results/report.html"
+	echo "jobs    $$results/snakemake-report.html"
 
 audit: $(INSTALLED)
 	for study in studies/audit.yaml studies/audit-*.yaml; do \
 		snakemake scores --cores $(CORES) --configfile $$study || exit; done
 	snakemake results/audit/tables/audit.csv --cores $(CORES) --configfile studies/audit.yaml
-	snakemake results/audit/tables/audit.csv --report results/audit/report.html --configfile studies/audit.yaml
+	snakemake results/audit/tables/audit.csv --report results/audit/snakemake-report.html --configfile studies/audit.yaml
 	@echo; cat results/audit/tables/audit_summary.txt
 	@echo; echo 'table   results/audit/tables/audit.csv'
 

@@ -30,6 +30,7 @@ include: "workflow/rules/alarms.smk"
 include: "workflow/rules/audit.smk"
 include: "workflow/rules/epoch_choice.smk"
 include: "workflow/rules/plots.smk"
+include: "workflow/rules/report.smk"
 include: "workflow/rules/validity.smk"
 
 
@@ -42,6 +43,7 @@ rule all:
     input:
         TABLES,
         PLOTS,
+        f"{RESULTS}/report.html",
     localrule: True
 
 

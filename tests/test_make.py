@@ -81,9 +81,10 @@ def test_a_run_asks_the_project_for_the_name_of_the_study(project, environment, 
     code, said = make(project, "run", "CORES=1", f"VENV={environment}", f"STUDY={file}")
     assert code == 0, said
     run = ["--cores", "1", "--configfile", file]
-    assert calls(project) == [run, [*run, "--report", "results/mine/report.html"]]
+    assert calls(project) == [run, [*run, "--report", "results/mine/snakemake-report.html"]]
     assert "All in all." in said
-    assert said.endswith("report  results/mine/report.html\n")
+    assert "report  results/mine/report.html\n" in said
+    assert said.endswith("jobs    results/mine/snakemake-report.html\n")
 
 
 @pytest.mark.parametrize("goal", ["run", "doctor"])

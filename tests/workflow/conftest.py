@@ -14,7 +14,7 @@ def project(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def report(project):
-    """The report of the smoke study."""
-    path = project / "results/smoke/report.html"
+    """Snakemake's own report of the smoke study."""
+    path = project / "results/smoke/snakemake-report.html"
     snakemake(project, "--report", path.relative_to(project))
     return path

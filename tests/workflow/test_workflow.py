@@ -130,7 +130,7 @@ def test_the_page_on_results_names_all_that_a_run_makes(project):
     named = {path: {file for file in files if pattern.fullmatch(file)} for path, pattern in patterns.items()}
     assert not files - set().union(*named.values())
     of_others = re.compile(
-        r"report\.html|jobs\.json|plots/models.*|tables/(audit|samples).*|.*epoch_choice.*|.*stand_in.*|choices.*"
+        r"snakemake-report\.html|jobs\.json|plots/models.*|tables/(audit|samples).*|.*epoch_choice.*|.*stand_in.*|choices.*"
         r"|.*/(calibration|false_alarms|drift|dials)[._].*"
     )  # of others
     assert [path for path, found in named.items() if not found and not of_others.fullmatch(path)] == []
