@@ -86,6 +86,8 @@ def test_the_threshold_is_where_the_p_value_reaches_the_level(detector):
         assert just_above <= level < at
     with pytest.raises(ValueError, match=f"less than {len(calibration)} calibration groups can tell; 999 are needed"):
         detector.threshold(0.001)
+    with pytest.raises(ValueError, match="are a share, 0 to 1, not 5"):
+        detector.threshold(5)
 
 
 def test_the_four_parts_share_no_image_and_calibration_is_of_neither_training_nor_fit(detector):

@@ -72,6 +72,8 @@ class ImageDetector:
     def threshold(self, level: float, b: int = 1) -> float:
         """The score above which p ≤ level; raises ValueError if there are too few calibration groups for any."""
         self.check_group_size(b)
+        if not 0 <= level < 1:
+            raise ValueError(f"false alarms are a share, 0 to 1, not {level:g}")
         number = len(self.calibration[b])
         rank = rank_of(level, number)
         if not rank:

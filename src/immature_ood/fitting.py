@@ -6,6 +6,7 @@ counted as a *check*.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -197,8 +198,8 @@ def _trained(
 
 
 def _begun(run: Run, images: np.ndarray, done: Path, device: torch.device, epochs: int | None) -> TrainingState:
-    """Where training begins: after what is done, or anew where nothing is, or too much."""
-    if (done / "weights.safetensors").exists():
+    """Where training begins: after what is done, or anew where nothing is, or too much, or of other images."""
+    with suppress(StorageError):
         state = restore(run, done, device)
         if epochs is None or state.epoch <= epochs:
             return state

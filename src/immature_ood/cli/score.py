@@ -40,7 +40,9 @@ def score(
     data: Annotated[list[str], typer.Argument(help="Folders, pictures, .npy or .npz files, or names of data sets.")],
     out: Annotated[Path | None, typer.Option(help="A .csv, .jsonl or .parquet file; default: stdout.")] = None,
     form: Annotated[Format | None, typer.Option("--format", help="Default: by the suffix of --out, or csv.")] = None,
-    false_alarms: Annotated[float, typer.Option(help="Share of images that belong and are called odd.")] = 0.05,
+    false_alarms: Annotated[
+        float, typer.Option(min=0, max=1, help="Share of images that belong and are called odd.")
+    ] = 0.05,
     group_by: Annotated[GroupBy | None, typer.Option(help=TOGETHER)] = None,
     b: Annotated[int, typer.Option("--b", min=1, help="Images a group, a size that the detector was fitted to.")] = 1,
     fail_on_odd: Annotated[bool, typer.Option("--fail-on-odd", help="Exit with 1 if any is odd.")] = False,

@@ -52,5 +52,5 @@ def failures(when_interrupted: str = "") -> Iterator[None]:
 
 def _mended(error: Exception) -> str:
     if isinstance(error, ImportError):
-        return f"{error}; install it: pip install '{error.name}'" if error.name else str(error)
+        return f"{error}; pip install 'immature-ood[workflow]' brings it"
     return str(error).removeprefix("datasets.images.")

@@ -10,8 +10,6 @@ from enum import StrEnum
 from pathlib import Path
 from typing import IO, Any
 
-from immature_ood.storage import write_whole
-
 __all__ = ["Format", "format_of", "writer"]
 
 Write = Callable[[Sequence[Mapping[str, Any]]], None]
@@ -49,6 +47,8 @@ def writer(out: Path | None, chosen: Format, columns: Mapping[str, type]) -> Ite
             yield write
             sys.stdout.flush()
         return
+    from immature_ood.storage import write_whole
+
     with write_whole(out) as temporary:
         if chosen is Format.PARQUET:
             with _parquet(temporary, columns) as write:
