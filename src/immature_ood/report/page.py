@@ -442,12 +442,11 @@ def _correlation(results: Results) -> pd.DataFrame | None:
     if table is None:
         return None
     rows = table[(table["scope"] != "one pair") & (table["bandwidth"] == BANDWIDTH)]
-    of_row = ["model", "detector", "batch_size", "scope", "pairs"]
-    kept = (
-        rows[[*of_row, "correlation", "correlation_low", "correlation_high"]]
-        .dropna(axis="columns", how="all")
-        .rename(columns={"batch_size": "b"})
-    )
+    columns = [
+        *("model", "detector", "batch_size", "scope", "pairs"),
+        *(f"correlation{end}" for end in ("", "_low", "_high")),
+    ]
+    kept = rows[columns].dropna(axis="columns", how="all").rename(columns={"batch_size": "b"})
     return kept.assign(detector=kept["detector"].map(readable))
 
 
