@@ -33,8 +33,8 @@ rule report:
         originals={name: study.original(name) for name in SAMPLED},
         features=study.features.test_images,
         data=study.data.model_dump(),
-        settings=lambda wildcards: settings_of_report(),
-        parts=parts_of_report(),
+        settings=lambda wildcards: settings_of_page(),
+        parts=parts_of_page(),
         source=sources("report.py", KIND),
     script:
         "../scripts/report.py"

@@ -16,7 +16,7 @@ OVERLAP = ["overlap", "overlap_correlation"] if "likelihood" in study.detectors 
 LAYERED = study.id_datasets if "gradient_norms" in study.detectors else []
 
 
-def settings_of_report():
+def settings_of_page():
     """What the page says of the study, but for its kind of data."""
     return {
         "name": study.name,
@@ -40,7 +40,7 @@ def command_of_study():
     )
 
 
-def parts_of_report():
+def parts_of_page():
     """A hash of the files that the page is made with, which are no Python."""
     parts = sorted((SOURCE / "immature_ood/report/parts").iterdir())
     return hashlib.sha256(b"".join(part.read_bytes() for part in parts)).hexdigest()[

@@ -47,7 +47,7 @@ MOST_LINES = 5  # of a chart at first
 MOST_PAIRS = 6  # whose extremes are shown
 EXTREMES = 5  # samples of each kind
 MOST_SHOWN = 200  # rows of a table
-PICTURES = 900_000  # bytes of samples, as they are stored
+PICTURES = 1_200_000  # places of samples, of a byte each in a sprite
 FIGURES = 2_400_000  # letters of embedded figures
 
 
@@ -190,8 +190,8 @@ def _galleries(results: Results, missed: _Missed, kept: Sequence[View]) -> dict[
         for each in (each for found in both for each in found):
             chosen[each.dataset] += each.images
     groupings = {name: each.groups(results.settings.batch_sizes) for name, each in results.test.items()}
-    side = math.prod(results.settings.data.shape)
-    room = max(PICTURES // (len(groupings) * side), 40)
+    places = math.prod(results.settings.data.shape[-2:])  # a colour is one byte of a palette
+    room = max(PICTURES // (len(groupings) * places), 40)
     for name, sample in chosen_samples(kept, groupings, room):
         chosen[name].append(sample)
     return {name: gallery(results.settings.data, each.stored, chosen[name]) for name, each in results.test.items()}
@@ -442,12 +442,11 @@ def _correlation(results: Results) -> pd.DataFrame | None:
     if table is None:
         return None
     rows = table[(table["scope"] != "one pair") & (table["bandwidth"] == BANDWIDTH)]
-    of_row = ["model", "detector", "batch_size", "scope", "pairs"]
-    kept = (
-        rows[[*of_row, "correlation", "correlation_low", "correlation_high"]]
-        .dropna(axis="columns", how="all")
-        .rename(columns={"batch_size": "b"})
-    )
+    columns = [
+        *("model", "detector", "batch_size", "scope", "pairs"),
+        *(f"correlation{end}" for end in ("", "_low", "_high")),
+    ]
+    kept = rows[columns].dropna(axis="columns", how="all").rename(columns={"batch_size": "b"})
     return kept.assign(detector=kept["detector"].map(readable))
 
 

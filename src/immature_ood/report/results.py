@@ -102,7 +102,7 @@ class Results:
         """How mature each training is, epoch by epoch."""
         return Chains(self.tables.training)
 
-    @property
+    @cached_property
     def models(self) -> list[str]:
         """The models, in the order of the tables."""
         return [*dict.fromkeys(self.tables.auroc["model"])]

@@ -107,7 +107,8 @@ def layer_rows(results: Results) -> pd.DataFrame:
     if not parts:
         return pd.DataFrame(columns=[*columns, "place", "auroc"])
     rows = pd.concat(parts, ignore_index=True)
-    means = rows.groupby(columns, sort=False)["auroc"].agg(lambda values: values.mean(skipna=False)).reset_index()
+    of_cells = rows.groupby(columns, sort=False)["auroc"]
+    means = of_cells.mean().where(of_cells.count() == of_cells.size()).rename("auroc").reset_index()
     places = {layer: place for place, layer in enumerate(means["layer"].unique())}
     means = means.assign(place=means["layer"].map(places))
     maps = means.sort_values("b", kind="stable").groupby(["b", "model", "pair"], sort=False)

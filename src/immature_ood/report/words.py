@@ -132,10 +132,11 @@ def still_falling(results: Results) -> str:
 
 @dataclass(frozen=True)
 class Chip:
-    """The verdict of one pair at a moment: a word, and what stands in the chip."""
+    """The verdict of one pair at a moment: a word, what stands in the chip, and the difference beside it, if any."""
 
     word: str
     text: str
+    value: str = ""
 
 
 @dataclass(frozen=True)
@@ -167,7 +168,7 @@ def _chip(results: Results, headline: Headline, pair: tuple[str, str], moment: s
     word = counts.most_common(1)[0][0] if len(counts) == 1 else "mixed"
     value = f"{sum(value for _, value in found) / len(found):+.3f}".replace("-", "−")
     said = word if len(counts) == 1 else ", ".join(f"{count} {each}" for each, count in sorted(counts.items()))
-    return Chip(word, said if word == SAME else f"{said} {value}")
+    return Chip(word, said, "" if word == SAME else value)
 
 
 def _verdicts(results: Results, headline: Headline, pair: tuple[str, str], moment: str) -> Iterator[tuple[str, float]]:
