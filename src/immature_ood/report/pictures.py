@@ -11,11 +11,10 @@ import numpy as np
 from PIL import Image
 
 from immature_ood.kinds import KindOfData
-from immature_ood.kinds.images import Config as ImageConfig
-from immature_ood.kinds.tokens import Config as TokenConfig
 
 __all__ = ["Gallery", "data_uri", "figure_uri", "gallery"]
 
+IMAGES, TOKENS = "images", "tokens"  # the kinds that can be shown; by name, as the kinds themselves lead to torch
 WIDEST = 1200  # pixels of a figure
 QUALITY = 85  # of a figure, as WebP counts it
 SHADES = 128  # of a sprite in colour
@@ -46,9 +45,9 @@ def gallery(data: KindOfData, stored: np.ndarray, chosen: Sequence[int]) -> Gall
     """Of the chosen samples of (N, *shape) as stored; empty of a kind that cannot be shown, and of none."""
     shown = [*dict.fromkeys(chosen)]
     places = {sample: cell for cell, sample in enumerate(shown)}
-    if isinstance(data, ImageConfig) and shown:
+    if data.kind == IMAGES and shown:
         return Gallery(places, sprite=data_uri(_sprite(stored[shown])))
-    if isinstance(data, TokenConfig):
+    if data.kind == TOKENS and shown:
         return Gallery(places, texts=tuple(map(_excerpt, stored[shown])))
     return Gallery({})
 
