@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 from test_workflow import ROOT
 
-RESULT = re.compile(r'report\(.*?category="(?P<category>\w+)",\s*labels=(?P<labels>\{.*?\}),\s*\)', re.DOTALL)
+RESULT = re.compile(r'report\(.*?category="(?P<category>[\w ]+)",\s*labels=(?P<labels>\{.*?\}),\s*\)', re.DOTALL)
 MENU = "[...document.querySelectorAll('#app nav ul a')]"
 ROWS = "[...document.querySelectorAll('#app nav tbody tr')]"
 TOGGLES = "[...document.querySelectorAll('#app nav fieldset input')]"
