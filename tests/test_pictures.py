@@ -188,7 +188,7 @@ def test_every_place_that_opens_a_picture_names_its_formats():
     sources = Path(folder.__file__).parents[1]
     lines = (line for path in sources.rglob("*.py") for line in path.read_text("utf-8").splitlines())
     opened = [line for line in lines if "Image.open(" in line]
-    assert len(opened) == 2
+    assert len(opened) == 5
     assert all("formats=" in line for line in opened)
 
 

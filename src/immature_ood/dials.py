@@ -176,7 +176,8 @@ def _stored(image: np.ndarray, quality: int) -> np.ndarray:
     file = io.BytesIO()
     picture = Image.fromarray(image[0] if len(image) == 1 else np.ascontiguousarray(image.transpose(1, 2, 0)))
     picture.save(file, "JPEG", quality=quality, subsampling=0)
-    return np.atleast_3d(np.asarray(Image.open(file))).transpose(2, 0, 1)
+    with Image.open(file, formats=("JPEG",)) as stored:
+        return np.atleast_3d(np.asarray(stored)).transpose(2, 0, 1)
 
 
 def resize(images: np.ndarray, amount: float) -> np.ndarray:

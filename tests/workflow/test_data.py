@@ -13,7 +13,8 @@ from test_workflow import ROOT, copy_project, snakemake
 from immature_ood.planning import plan
 
 STUDIES = re.findall(r"```yaml\n(.*?)```", (ROOT / "docs/data.md").read_text(encoding="utf-8"), re.DOTALL)
-ARRAYS, LETTERS, TEXTS = map(yaml.safe_load, STUDIES)
+BY_NAME = {study["name"]: study for study in map(yaml.safe_load, STUDIES)}
+ARRAYS, LETTERS, TEXTS = (BY_NAME[name] for name in ("arrays", "letters", "letters-and-diaries"))
 GENERATOR = np.random.default_rng(0)
 
 
@@ -60,6 +61,10 @@ def test_the_studies_are_planned(tmp_path, monkeypatch):
     assert {(each.train, each.fit, each.test) for each in arrays.datasets.values()} == {(200, 65, 65)}
     assert (arrays.features.fit_images, arrays.features.test_images) == (65, 65)
     assert letters.datasets["letters"].options == {"split": "letters"}
+    shoes, alike = plan(BY_NAME["shoes"]), plan(BY_NAME["alike"])
+    assert shoes.near_pairs
+    assert alike.ood_datasets("photos")
+    assert BY_NAME.keys() == {"arrays", "letters", "letters-and-diaries", "shoes", "alike"}
 
 
 @pytest.mark.slow

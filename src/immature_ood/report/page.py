@@ -511,7 +511,7 @@ def _figures(results: Results) -> tuple[dict[str, list[_Figure]], list[str]]:
 
 
 def _figure(file: Path, path: str, alt: str) -> _Figure:
-    with Image.open(file) as opened:
+    with Image.open(file, formats=("PNG",)) as opened:
         width, height = opened.size
     return _Figure(figure_uri(file), alt, path, width // 2, height // 2)
 

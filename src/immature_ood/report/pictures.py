@@ -74,7 +74,7 @@ def _excerpt(window: np.ndarray) -> str:
 
 def figure_uri(path: Path) -> str:
     """A figure in few bytes, as WebP: at most WIDEST wide."""
-    with Image.open(path) as opened:
+    with Image.open(path, formats=("PNG",)) as opened:
         picture = opened.convert("RGB")
     if picture.width > WIDEST:
         size = WIDEST, round(picture.height * WIDEST / picture.width)
