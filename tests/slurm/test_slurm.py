@@ -189,11 +189,11 @@ def test_a_job_over_its_memory_is_retried_with_more(project, cluster, undisturbe
 
 
 def test_a_job_out_of_time_goes_on_in_the_next(project, cluster, undisturbed):
-    """The first job's steps are made so long that it does not end in its two minutes; to start may take one."""
+    """The first job's steps are made so long that it does not end in its three minutes; to start may take two."""
     slow = make_slower(project, 0.6)
-    process = start(project, cluster, *LONG, "--set-resources", "train:runtime=2", "--", WEIGHTS)
+    process = start(project, cluster, *LONG, "--set-resources", "train:runtime=3", "--", WEIGHTS)
     job = first_training(project, cluster, process)
-    wait_for(lambda: not running(cluster, job), 300)
+    wait_for(lambda: not running(cluster, job), 500)
     slow.unlink()
     said = finish(project, process)
     states = [described(cluster, one)["JobState"] for one in submitted(said, "train")]
