@@ -23,5 +23,5 @@ def pictures(tmp_path_factory) -> Path:
 
 
 def pytest_collection_modifyitems(items):
-    """Tests that run a whole study begin first, so that no worker is left alone with them at the end."""
-    items.sort(key=lambda item: item.path.parent.name != "workflow")
+    """Tests that run a whole study begin first, the longest file before all, so that no worker is left alone with them."""
+    items.sort(key=lambda item: (item.path.parent.name != "workflow", item.path.name != "test_workflow.py"))
