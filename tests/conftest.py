@@ -23,5 +23,5 @@ def pictures(tmp_path_factory) -> Path:
 
 
 def pytest_collection_modifyitems(items):
-    """Tests that run a whole study begin first, the longest file before all, so that no worker is left alone with them."""
+    """Tests that run a whole study begin first, the longest file before all: no worker is left alone with them."""
     items.sort(key=lambda item: (item.path.parent.name != "workflow", item.path.name != "test_workflow.py"))
