@@ -204,6 +204,19 @@ def false_alarm_rows(id_datasets=DATASETS, seeds=(0, 1), detectors=DETECTORS, le
     return pd.DataFrame(rows)
 
 
+def drift_rows(drifts=("darken", "blur"), seeds=(0, 1), detectors=DETECTORS, stages=3, epochs=EPOCHS):
+    """A table like drift.csv: false alarms that grow from stage to stage, without and with OOD images."""
+    generator = np.random.default_rng(2)
+    rows = []
+    for case in itertools.product(drifts, ("digits", "x"), seeds, epochs, (1, 5), detectors, range(stages)):
+        name, other, seed, epoch, b, detector, stage = case
+        setting = {"id_dataset": "digits", "ood_dataset": other, "model": "glow", "seed": seed, "epoch": epoch}
+        alarms = min(1.0, 0.05 + stage * generator.random() / 2)
+        found = {"batch_size": b, "detector": detector, "stage": stage, "false_alarms_5": alarms}
+        rows.append({"drift": name, **setting, **found})
+    return pd.DataFrame(rows)
+
+
 def random_images(count=20, channels=1, side=28):
     return np.random.default_rng(3).integers(0, 256, (count, channels, side, side), dtype=np.uint8)
 
@@ -285,6 +298,8 @@ FIGURES = {
     ),
     "maturity, 20 pairs": lambda: plots.auroc_by_excess(auroc_table(FIVE, FIVE, LATE)),
     "maturity, models": lambda: plots.models_by_excess(models_table()),
+    "drift": lambda: plots.drift(drift_rows(), 1),
+    "drift, one curve": lambda: plots.drift(drift_rows(("darken",), (0,), ("likelihood",), 1, (4,)), 5),
     "false alarms": lambda: plots.false_alarms(false_alarm_rows()),
     "false alarms, one curve": lambda: plots.false_alarms(
         false_alarm_rows(("digits",), (0,), ("likelihood",), (0.05,), (4,)).query("batch_size == 1")
@@ -650,6 +665,23 @@ def test_false_alarms_are_means_over_id_sets_and_seeds_beside_each_and_those_out
 def test_a_table_without_rows_of_id_sets_has_no_false_alarms_to_draw(rows):
     with pytest.raises(ValueError, match="no row of false alarms"):
         plots.false_alarms(false_alarm_rows()[rows])
+
+
+def test_drift_has_a_line_an_epoch_of_means_over_seeds_and_streams_with_ood_images_are_not_drawn():
+    table = drift_rows()
+    panel, *_ = plots.drift(table, 5).axes
+    rows = rows_of(table, drift="darken", ood_dataset="digits", batch_size=5, detector=table["detector"].iloc[0])
+    assert [line.get_label() for line in panel.get_lines()] == ["_level", *map(str, EPOCHS)]
+    for epoch in EPOCHS:
+        xs, ys = line_of(panel, str(epoch))
+        np.testing.assert_allclose(xs, [0, 1, 2])
+        np.testing.assert_allclose(ys, rows_of(rows, epoch=epoch).groupby("stage")["false_alarms_5"].mean())
+
+
+@pytest.mark.parametrize(("rows", "b"), [(slice(0, 0), 1), (slice(None), 7)])
+def test_a_table_without_streams_of_a_batch_size_has_no_drift_to_draw(rows, b):
+    with pytest.raises(ValueError, match=f"no row of streams without OOD images at b = {b}"):
+        plots.drift(drift_rows()[rows], b)
 
 
 def test_models_against_excess_have_a_line_each_where_two_have_the_detector():

@@ -128,3 +128,30 @@ rule plot_false_alarms:
         source=sources("plot_false_alarms.py"),
     script:
         "../scripts/plot_false_alarms.py"
+
+
+rule plot_drift:
+    input:
+        f"{TABLE}/drift.csv",
+    output:
+        [
+            report(
+                f"{PLOT}/drift_b={b}.png",
+                caption="../report/drift.rst",
+                category="False alarms",
+                labels={"ID": "all", "model": "{model}", "what": f"drift, b={b}"},
+            )
+            for b in study.features.batch_sizes
+        ],
+    log:
+        f"{LOGS}/plot_drift/{{model}}.log",
+    benchmark:
+        f"{BENCHMARKS}/plot_drift/{{model}}.tsv"
+    localrule: True
+    conda:
+        "../../envs/analysis.yaml"
+    params:
+        batch_sizes=study.features.batch_sizes,
+        source=sources("plot_drift.py"),
+    script:
+        "../scripts/plot_drift.py"

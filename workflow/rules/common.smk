@@ -178,6 +178,11 @@ if CALIBRATED:
     )
 if study.evaluation.drift:
     TABLES.append(f"{TABLE}/drift.csv")
+    PLOTS += expand(
+        f"{PLOT}/drift_b={{b}}.png",
+        model=dict.fromkeys(place["model"] for place in CALIBRATED),
+        b=study.features.batch_sizes,
+    )
 
 
 def one_of(names):

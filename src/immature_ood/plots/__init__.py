@@ -3,6 +3,7 @@
 from immature_ood.plots.auroc import auroc_by_cost, auroc_by_epoch, headline
 from immature_ood.plots.costs import auroc_by_total_cost
 from immature_ood.plots.dials import dial_heat_map
+from immature_ood.plots.drift import drift
 from immature_ood.plots.epoch_choice import regret_by_rule
 from immature_ood.plots.false_alarms import false_alarms
 from immature_ood.plots.histograms import score_histograms
@@ -21,6 +22,7 @@ __all__ = [
     "bits_per_dim_by_epoch",
     "dataset_samples",
     "dial_heat_map",
+    "drift",
     "false_alarms",
     "headline",
     "layer_heat_map",
