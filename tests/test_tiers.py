@@ -133,8 +133,8 @@ def test_the_summary_says_by_tier_what_is_added():
         table_of(study(shift=shift)) for shift in (lambda epoch: 3.0 - 4 * (epoch == 1), lambda epoch: -0.5)
     )
     text = tiers_summary(strong)
-    near = text[text.index("2 near pairs") :].splitlines()
-    assert near[1].startswith("    glow, b=1: good 0.")
+    near = text[text.index("near pairs") :].splitlines()
+    assert near[1].startswith("    glow, b=1, 2 pairs: good 0.")
     assert near[2].startswith("      one pass: behind it 1 (likelihood -")
     assert near[3].startswith("      reference: ahead of it 1 (likelihood +")
     assert near[4] == "    Some detector adds to the control: at the reference alone."
@@ -145,7 +145,7 @@ def test_the_summary_says_by_tier_what_is_added():
 def test_one_tier_is_not_told_apart_unless_asked_for():
     table = table_of(study(), Asked(CONFIG, ("good",)))
     assert tiers_summary(table) == ""
-    assert "6 pairs that no control solves" in tiers_summary(table, always=True)
+    assert "pairs that no control solves\n    glow, b=1, 6 pairs: good" in tiers_summary(table, always=True)
 
 
 def test_few_units_give_no_interval_and_no_verdict(table):

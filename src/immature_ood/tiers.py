@@ -174,9 +174,9 @@ def tiers_summary(table: pd.DataFrame, *, always: bool = False) -> str:
     lines = [TITLE]
     for tier in [tier for tier in TIERS if tier in {*rows["tier"]}]:
         of_tier = rows[rows["tier"] == tier]
-        lines.append(f"  {of_tier['pairs'].max()} {MEANINGS[tier]}")
+        lines.append(f"  {MEANINGS[tier]}")
         for (model, b), of_same in of_tier.groupby(["model", "batch_size"]):
-            lines += _lines(f"{model}, b={b}", of_same)
+            lines += _lines(f"{model}, b={b}, {of_same['pairs'].max()} pairs", of_same)
         lines.append(f"    {_verdict(of_tier)}")
     return "\n".join(lines)
 
