@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from immature_ood.cli.pictures import Picture
     from immature_ood.detector_file import ImageDetector
     from immature_ood.kinds.images import Config as ImageConfig
+    from immature_ood.plots.sheet import Sheet
 
 __all__ = ["Drift", "GroupBy", "score"]
 
@@ -26,6 +27,7 @@ CHUNK = 500  # images that are in memory at once
 SURE = 0.001  # a batch has drifted if chance alone gives as much as rarely as this
 MEDIAN = 0.5
 TOGETHER = "Score images of one folder together, --b at a time."
+SHEET = "A picture (.png, .pdf, .svg) of the most and the least unusual of the images."
 COLUMNS = {"path": str, "score": float, "p_value": float, "verdict": str, "error": str}
 
 
@@ -45,6 +47,8 @@ def score(
     ] = 0.05,
     group_by: Annotated[GroupBy | None, typer.Option(help=TOGETHER)] = None,
     b: Annotated[int, typer.Option("--b", min=1, help="Images a group, a size that the detector was fitted to.")] = 1,
+    sheet: Annotated[Path | None, typer.Option(help=SHEET)] = None,
+    sheet_each: Annotated[int, typer.Option(min=1, max=96, help="How many of both are on the sheet.")] = 24,
     fail_on_odd: Annotated[bool, typer.Option("--fail-on-odd", help="Exit with 1 if any is odd.")] = False,
     threads: Annotated[int, typer.Option(min=1, help="Threads of torch.")] = 1,
     data_dir: Annotated[Path, typer.Option(help="Where files of named data sets are, and go.")] = Path("data"),
@@ -57,6 +61,7 @@ def score(
     \b
     immature-ood score mine.iood new/ --out scores.csv
     immature-ood score mine.iood new/ --group-by folder --b 5
+    immature-ood score mine.iood new/ --out scores.csv --sheet sheet.png
 
     Exit codes: 0 done; 1 some are odd, with --fail-on-odd; 2 nothing was done; 3 some files could not be read;
     130 interrupted.
@@ -71,12 +76,18 @@ def score(
         prepare(threads)
         loaded = detector_file.load(detector)
         loaded.threshold(false_alarms, b)  # raises ValueError if there is none
-        job = Job(loaded, false_alarms, b, group_by is not None)
+        job = Job(loaded, false_alarms, b, group_by is not None, sheet and _sheet(sheet, sheet_each, false_alarms))
         image, total = _shape_of(loaded), number_of(data)
         sources = [pictures_of(each, image, data_dir) for each in data]
         job.run((picture for source in sources for picture in source), total, out, format_of(out, form))
         job.report()
         raise typer.Exit(job.code(fail_on_odd))
+
+
+def _sheet(path: Path, each: int, level: float) -> "Sheet":
+    from immature_ood.plots.sheet import Sheet
+
+    return Sheet(path, each, level)
 
 
 def _shape_of(detector: "ImageDetector") -> "ImageConfig":
@@ -97,6 +108,15 @@ class Group:
     pixels: "Sequence[np.ndarray]" = ()
     error: str = ""
     images: str = ""
+
+    @property
+    def name(self) -> str:
+        """For people: of several images, the first, and how many more there are."""
+        if not self.images:
+            return self.path
+        first = self.images.partition(os.pathsep)[0]
+        place = "" if "#" in first else f"{self.path}/"
+        return f"{place}{first} +{len(self.pixels) - 1}"
 
 
 @dataclass
@@ -144,6 +164,7 @@ class Job:
     level: float
     b: int
     by_folder: bool
+    sheet: "Sheet | None" = None
     odd: int = 0
     unread: int = 0
     left: int = 0
@@ -170,11 +191,11 @@ class Job:
         """Says on stderr what is to be known of all of them."""
         from immature_ood.cli.pictures import differences
 
-        what = f"groups of {self.b}" if self.b > 1 else "images"
         share = f" ({self.odd / self.drift.total:.1%})" if self.drift.total else ""
-        say(f"{self.drift.total} {what} scored, {self.odd} odd{share} at false alarms of {self.level:g}")
+        say(f"{self.drift.total} {self._things} scored, {self.odd} odd{share} at false alarms of {self.level:g}")
         if self.unread:
             say(f"{self.unread} files could not be read: see the column error")
+        self._save_sheet()
         for line in differences(self.detector.card, self.survey):
             warn(line)
         drifted = [*self.drift.lines()]
@@ -183,11 +204,22 @@ class Job:
         if drifted:
             warn("so many of them are odd, or all are unlike the images of the fit set: then fit anew")
 
+    def _save_sheet(self) -> None:
+        if self.sheet and self.drift.total:
+            self.sheet.save()
+            say(f"{self.sheet.path}: the most and the least unusual of them")
+        elif self.sheet:
+            warn(f"no {self._things} were scored: {self.sheet.path} is not made")
+
     def code(self, fail_on_odd: bool) -> Code:
         """The exit code."""
         if fail_on_odd and self.odd:
             return Code.ODD
         return Code.UNREAD if self.unread else Code.DONE
+
+    @property
+    def _things(self) -> str:
+        return f"groups of {self.b}" if self.b > 1 else "images"
 
     def _seen(self, picture: "Picture") -> "Picture":
         if picture.look:
@@ -207,11 +239,22 @@ class Job:
         found = zip(scores.tolist(), p_values.tolist(), strict=True)
         for group in groups:
             row = {"path": group.path, **({"images": group.images} if self.by_folder else {})}
-            yield row | ({"error": group.error} if not group.pixels else self._scored(*next(found)))
+            yield row | ({"error": group.error} if not group.pixels else self._scored(group, *next(found)))
 
-    def _scored(self, score: float, p: float) -> dict[str, Any]:
-        self.odd += p <= self.level
-        return {"score": score, "p_value": p, "verdict": "odd" if p <= self.level else "normal", "error": ""}
+    def _scored(self, group: Group, score: float, p: float) -> dict[str, Any]:
+        is_odd = p <= self.level
+        self.odd += is_odd
+        if self.sheet:
+            self._show(self.sheet, group, score, p, is_odd)
+        return {"score": score, "p_value": p, "verdict": "odd" if is_odd else "normal", "error": ""}
+
+    @staticmethod
+    def _show(sheet: "Sheet", group: Group, score: float, p: float, is_odd: bool) -> None:
+        import numpy as np
+
+        from immature_ood.plots.sheet import Tile
+
+        sheet.add(Tile(np.stack(group.pixels), group.name, score, p, is_odd))
 
 
 def _alone(picture: "Picture") -> Group:
