@@ -314,6 +314,9 @@ def test_size_and_colour_are_those_of_the_pictures_unless_one_says_otherwise(tmp
         (["score", "mine.iood", "few", "--out", "scores.xlsx"], "say --format"),
         (["score", "mine.iood", "nothing"], "there is no folder or NumPy file nothing"),
         (["info", "few/0000.png"], "is no detector file"),
+        (["explain", "mine.iood", "few/none.png"], "there is no picture few/none.png"),
+        (["explain", "mine.iood", "few/0000.png", "--out", "explain.jpg"], "figures are saved as .png, .pdf, .svg"),
+        (["explain", "none.iood", "few/0000.png"], "there is no detector file none.iood"),
         (["score", "mine.iood", "few", "--format", "xml"], "Invalid value"),
     ],
 )
@@ -339,7 +342,7 @@ def test_fail_on_odd_is_an_exit_code_for_scripts(places, detector):
     ran("score", detector, places / "new" / "odd", "--fail-on-odd", code=1)
 
 
-@pytest.mark.parametrize("command", [[], ["fit"], ["score"], ["info"]])
+@pytest.mark.parametrize("command", [[], ["fit"], ["score"], ["explain"], ["info"]])
 def test_help_is_readable_in_80_columns_with_an_example(command):
     said = ran(*command, "--help").stdout
     assert max(map(len, said.splitlines())) <= 80
@@ -407,6 +410,34 @@ def test_the_three_commands_of_readme_tell_digits_from_photographs_and_letters(t
     assert of["digits"]["odd"].sum() <= betabinom(400, rank, 121 - rank).isf(1e-3)
     letters = np.r_[of["digits"]["score"], of["letters"]["score"]]
     assert roc_auc_score(np.r_[np.zeros(400), np.ones(200)], letters) > 0.55
+
+
+# --- why an image has its score ---
+
+
+def test_explain_draws_a_picture_and_says_its_numbers(places, detector, tmp_path):
+    one = places / "new" / "odd" / "0003.png"
+    found = ran("explain", detector, one, "--out", tmp_path / "explain.png")
+    (row,) = rows_of(detector, one)
+    assert found.stdout.startswith(f"score {float(row['score']):.4g}, p = {float(row['p_value']):.2g}: odd at 0.05")
+    assert re.search(r"^blocks\.0.*\n +[+-]\d+\.\d  ", found.stdout, re.MULTILINE)
+    assert "the image itself\n" in found.stdout
+    assert "fit --keep-thumbnails" in found.stderr
+    with Image.open(tmp_path / "explain.png", formats=["PNG"]) as picture:
+        assert picture.width == 2100
+
+
+def test_a_row_of_a_numpy_file_is_explained_and_kept_pictures_are_shown_and_told(places, tmp_path):
+    ran("fit", places / "known", "--out", tmp_path / "mine.iood", "--epochs", 0, "--keep-thumbnails")
+    assert "48 of the fit part are in this file" in ran("info", tmp_path / "mine.iood").stdout
+    np.save(tmp_path / "new.npy", rough(300))
+    last = ran("explain", tmp_path / "mine.iood", f"{tmp_path / 'new.npy'}#299", "--out", tmp_path / "a.png")
+    np.save(tmp_path / "alone.npy", rough(300)[299:])
+    alone = ran("explain", tmp_path / "mine.iood", f"{tmp_path / 'alone.npy'}#0", "--out", tmp_path / "b.png")
+    assert last.stdout == alone.stdout
+    assert "keep-thumbnails" not in last.stderr
+    said = ran("explain", tmp_path / "mine.iood", f"{tmp_path / 'alone.npy'}#1", code=2).stderr
+    assert "alone.npy has 1 images: rows 0 to 0, not 1" in said
 
 
 # --- the contact sheet ---

@@ -96,6 +96,16 @@ def test_a_study_that_is_not_there_is_said_before_anything_is_installed(project,
     assert not (tmp_path / "new").exists()
 
 
+def test_new_images_are_scored_by_the_results_of_the_study(project, environment):
+    (project / "my study.yaml").write_text(BLOCK)
+    code, said = make(project, "score", f"VENV={environment}", "STUDY=my study.yaml", "DATA=my $HOME's images")
+    assert code == 2
+    assert "there is no finished study in results/mine" in said
+    code, said = make(project, "score", f"VENV={environment}", "STUDY=my study.yaml")
+    assert code == 2
+    assert said.startswith("say what to score: make score STUDY=... DATA=folder\n")
+
+
 def test_a_study_that_is_not_valid_is_said_in_a_line_a_fault_before_any_work(project, environment):
     (project / "bad.yaml").write_text(BLOCK.replace("epochs", "epoch"))
     code, said = make(project, "run", f"VENV={environment}", "STUDY=bad.yaml")

@@ -1,12 +1,12 @@
 """The command score: which of these images do not belong?"""
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from itertools import islice
 from pathlib import Path, PurePath
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Protocol
 
 import typer
 
@@ -21,11 +21,14 @@ if TYPE_CHECKING:
     from immature_ood.kinds.images import Config as ImageConfig
     from immature_ood.plots.sheet import Sheet
 
-__all__ = ["Drift", "GroupBy", "score"]
+__all__ = ["Drift", "GroupBy", "score", "shape_of"]
 
 CHUNK = 500  # images that are in memory at once
 SURE = 0.001  # a batch has drifted if chance alone gives as much as rarely as this
 MEDIAN = 0.5
+DATA = "Folders, pictures, .npy or .npz files, or names of data sets."
+STUDY = "Score by a finished study, results/<study>, and its detectors."
+NO_P_VALUES = "the study has no calibration images (evaluation.calibration_images)"
 TOGETHER = "Score images of one folder together, --b at a time."
 SHEET = "A picture (.png, .pdf, .svg) of the most and the least unusual of the images."
 COLUMNS = {"path": str, "score": float, "p_value": float, "verdict": str, "error": str}
@@ -38,8 +41,8 @@ class GroupBy(StrEnum):
 
 
 def score(
-    detector: Annotated[Path, typer.Argument(help="A detector file, such as mine.iood.")],
-    data: Annotated[list[str], typer.Argument(help="Folders, pictures, .npy or .npz files, or names of data sets.")],
+    detector: Annotated[str, typer.Argument(help="A detector file, such as mine.iood; none with --study.")],
+    data: Annotated[list[str] | None, typer.Argument(help=DATA)] = None,
     out: Annotated[Path | None, typer.Option(help="A .csv, .jsonl or .parquet file; default: stdout.")] = None,
     form: Annotated[Format | None, typer.Option("--format", help="Default: by the suffix of --out, or csv.")] = None,
     false_alarms: Annotated[
@@ -50,10 +53,16 @@ def score(
     sheet: Annotated[Path | None, typer.Option(help=SHEET)] = None,
     sheet_each: Annotated[int, typer.Option(min=1, max=96, help="How many of both are on the sheet.")] = 24,
     fail_on_odd: Annotated[bool, typer.Option("--fail-on-odd", help="Exit with 1 if any is odd.")] = False,
+    study: Annotated[Path | None, typer.Option(help=STUDY)] = None,
+    id_set: Annotated[str | None, typer.Option("--id", help="Of the study: the images that belong.")] = None,
+    model: Annotated[str | None, typer.Option(help="Of the study; so is what follows.")] = None,
+    seed: Annotated[str | None, typer.Option(help='A number, or "all" of all together.')] = None,
+    epoch: Annotated[int | None, typer.Option(help="Default: that of the lowest held-out bits/dim.")] = None,
+    of_study: Annotated[str | None, typer.Option("--detector", help="Its name in the study.")] = None,
     threads: Annotated[int, typer.Option(min=1, help="Threads of torch.")] = 1,
     data_dir: Annotated[Path, typer.Option(help="Where files of named data sets are, and go.")] = Path("data"),
 ) -> None:
-    """Say of each image how odd it is.
+    """Say of each image how odd it is, by a detector file or by a finished study.
 
     A row an image: path, score (higher is more odd), p_value (of images that belong, a share of a have one of a or
     less), verdict (odd or normal), error (why a file was not read).
@@ -62,6 +71,7 @@ def score(
     immature-ood score mine.iood new/ --out scores.csv
     immature-ood score mine.iood new/ --group-by folder --b 5
     immature-ood score mine.iood new/ --out scores.csv --sheet sheet.png
+    immature-ood score --study results/pocket new/ --epoch 10
 
     Exit codes: 0 done; 1 some are odd, with --fail-on-odd; 2 nothing was done; 3 some files could not be read;
     130 interrupted.
@@ -69,19 +79,68 @@ def score(
     with failures():
         if b > 1 and group_by is None:
             raise ValueError(f"--b {b} needs --group-by folder, which says what is scored together")
-        from immature_ood import detector_file
         from immature_ood.cli.pictures import number_of, pictures_of
         from immature_ood.runtime import prepare
 
+        of_place = {"id": id_set, "model": model, "seed": seed, "epoch": epoch}
+        given = [*([] if study is None else [detector]), *(data or [])]
+        _check_given(given, study, {**of_place, "detector": of_study})
         prepare(threads)
-        loaded = detector_file.load(detector)
-        loaded.threshold(false_alarms, b)  # raises ValueError if there is none
+        loaded = _of_file(detector) if study is None else _of_study(study, of_place, of_study)
+        loaded.check_level(false_alarms, b)
+        if fail_on_odd and not loaded.calibrated_on(b):
+            raise ValueError(f"--fail-on-odd needs p-values; {NO_P_VALUES}")
         job = Job(loaded, false_alarms, b, group_by is not None, sheet and _sheet(sheet, sheet_each, false_alarms))
-        image, total = _shape_of(loaded), number_of(data)
-        sources = [pictures_of(each, image, data_dir) for each in data]
+        image, total = shape_of(loaded), number_of(given)
+        sources = [pictures_of(each, image, data_dir) for each in given]
         job.run((picture for source in sources for picture in source), total, out, format_of(out, form))
         job.report()
         raise typer.Exit(job.code(fail_on_odd))
+
+
+class Scorer(Protocol):
+    """What images are scored by: an ImageDetector or a StudyDetector."""
+
+    @property
+    def shape(self) -> Sequence[int]: ...
+
+    @property
+    def card(self) -> Mapping[str, Any]: ...
+
+    def score(self, images: "np.ndarray", b: int = 1) -> "np.ndarray": ...
+
+    def p_values(self, scores: "np.ndarray", b: int = 1) -> "np.ndarray":
+        """NaN if there are none."""
+
+    def calibrated_on(self, b: int) -> int:
+        """Of how many groups, or units of such, p-values are; 0: there are none."""
+
+    def check_level(self, level: float, b: int = 1) -> None:
+        """Raises ValueError if no p-value is as low as a level, or there is no detector for b."""
+
+
+def _check_given(data: Sequence[str], study: Path | None, of_study: Mapping[str, object]) -> None:
+    """Raises ValueError if there is nothing to be scored, or a place in a study is named and no study."""
+    if not data:
+        raise ValueError("say what is to be scored: immature-ood score mine.iood new/")
+    if study is None and (named := [f"--{name}" for name, value in of_study.items() if value is not None]):
+        raise ValueError(f"{named[0]} is of a study: say which, by --study results/<study>")
+
+
+def _of_file(detector: str) -> Scorer:
+    from immature_ood import detector_file
+
+    return detector_file.load(detector)
+
+
+def _of_study(study: Path, place: Mapping[str, Any], detector: str | None) -> Scorer:
+    """And says what was chosen."""
+    from immature_ood import study_detector
+
+    chosen = study_detector.choose(study, **place)
+    loaded = study_detector.load(chosen, detector)
+    say(f"{study}: {chosen}, detector {loaded.name}")
+    return loaded
 
 
 def _sheet(path: Path, each: int, level: float) -> "Sheet":
@@ -90,10 +149,12 @@ def _sheet(path: Path, each: int, level: float) -> "Sheet":
     return Sheet(path, each, level)
 
 
-def _shape_of(detector: "ImageDetector") -> "ImageConfig":
+def shape_of(detector: "Scorer | ImageDetector") -> "ImageConfig":
     """What pictures are brought to; raises ValueError if that is no square, which a command makes no detector for."""
     from immature_ood.kinds.images import Config as ImageConfig
 
+    if isinstance(of_study := getattr(detector, "data", None), ImageConfig):
+        return of_study
     channels, height, width = detector.shape
     if height != width:
         raise ValueError(f"this detector is for images of {width}×{height}, which only Python makes and scores")
@@ -160,11 +221,12 @@ class Drift:
 class Job:
     """Scores groups as they come, and counts what is to be told at the end."""
 
-    detector: "ImageDetector"
+    detector: Scorer
     level: float
     b: int
     by_folder: bool
     sheet: "Sheet | None" = None
+    scored: int = 0
     odd: int = 0
     unread: int = 0
     left: int = 0
@@ -173,7 +235,8 @@ class Job:
         from immature_ood.cli.pictures import Survey
 
         self.survey: Survey = Survey.empty()
-        self.drift = Drift([self.level, MEDIAN], len(self.detector.calibration[self.b]))
+        self.calibrated = self.detector.calibrated_on(self.b)
+        self.drift = Drift([self.level, MEDIAN], self.calibrated)
 
     def run(self, pictures: "Iterable[Picture]", total: int, out: Path | None, form: Format) -> None:
         """Writes a row a group."""
@@ -191,8 +254,11 @@ class Job:
         """Says on stderr what is to be known of all of them."""
         from immature_ood.cli.pictures import differences
 
-        share = f" ({self.odd / self.drift.total:.1%})" if self.drift.total else ""
-        say(f"{self.drift.total} {self._things} scored, {self.odd} odd{share} at false alarms of {self.level:g}")
+        if self.calibrated:
+            share = f" ({self.odd / self.scored:.1%})" if self.scored else ""
+            say(f"{self.scored} {self._things} scored, {self.odd} odd{share} at false alarms of {self.level:g}")
+        else:
+            say(f"{self.scored} {self._things} scored, without p-values and verdicts: {NO_P_VALUES}")
         if self.unread:
             say(f"{self.unread} files could not be read: see the column error")
         self._save_sheet()
@@ -205,7 +271,7 @@ class Job:
             warn("so many of them are odd, or all are unlike the images of the fit set: then fit anew")
 
     def _save_sheet(self) -> None:
-        if self.sheet and self.drift.total:
+        if self.sheet and self.scored:
             self.sheet.save()
             say(f"{self.sheet.path}: the most and the least unusual of them")
         elif self.sheet:
@@ -235,7 +301,8 @@ class Job:
         pixels = [each for group in groups for each in group.pixels]
         scores = self.detector.score(np.stack(pixels), self.b) if pixels else np.empty(0)
         p_values = self.detector.p_values(scores, self.b)
-        self.drift.add(p_values)
+        if self.calibrated:
+            self.drift.add(p_values)
         found = zip(scores.tolist(), p_values.tolist(), strict=True)
         for group in groups:
             row = {"path": group.path, **({"images": group.images} if self.by_folder else {})}
@@ -243,13 +310,15 @@ class Job:
 
     def _scored(self, group: Group, score: float, p: float) -> dict[str, Any]:
         is_odd = p <= self.level
+        self.scored += 1
         self.odd += is_odd
         if self.sheet:
-            self._show(self.sheet, group, score, p, is_odd)
-        return {"score": score, "p_value": p, "verdict": "odd" if is_odd else "normal", "error": ""}
+            self._show(self.sheet, group, score, p if self.calibrated else None, is_odd)
+        said = {"p_value": p, "verdict": "odd" if is_odd else "normal"} if self.calibrated else {}
+        return {"score": score, **said, "error": ""}
 
     @staticmethod
-    def _show(sheet: "Sheet", group: Group, score: float, p: float, is_odd: bool) -> None:
+    def _show(sheet: "Sheet", group: Group, score: float, p: float | None, is_odd: bool) -> None:
         import numpy as np
 
         from immature_ood.plots.sheet import Tile

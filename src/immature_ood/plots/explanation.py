@@ -1,0 +1,139 @@
+"""Why an image has its score, in one picture: what deviates, where the score changes, and what is nearest."""
+
+from collections.abc import Iterator, Mapping
+from itertools import chain
+from typing import TYPE_CHECKING
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.gridspec import GridSpec
+
+from immature_ood.plots.sheet import montage
+from immature_ood.plots.style import GREY, new_figure, style
+
+if TYPE_CHECKING:
+    from immature_ood.explaining import Explanation
+
+__all__ = ["block_and_kind", "explanation", "largest", "verdict"]
+
+WIDTH, TOP, BOTTOM = 10.5, 4.3, 1.7  # inches
+LAYERS, NUMBERS = 12, 5  # that are shown, those that deviate most
+FAR = 3.0  # deviations
+SHARE = 99.5  # percent of the pixels that are within the colours
+HIGH, LOW = "#B2182B", "#2166AC"  # the ends of RdBu_r
+TITLE, HEADING, LABEL = 12, 9, 8  # points
+OF_IMAGE = "the image itself"
+
+
+def explanation(found: "Explanation", name: str, level: float) -> Figure:
+    """The picture, the slope of its score at every pixel, and the layers that deviate most; below, its neighbours.
+
+    name: of the image. level: of false alarms, at which it is odd or normal.
+    """
+    with style():
+        figure = new_figure(WIDTH, TOP + (BOTTOM if found.nearest else 0))
+        heights = [TOP, BOTTOM] if found.nearest else [TOP]
+        grid = figure.add_gridspec(len(heights), 24, height_ratios=heights)
+        _draw_picture(figure.add_subplot(grid[0, :7]), found.pixels, name)
+        _draw_gradient(figure, figure.add_subplot(grid[0, 7:15]), found)
+        _draw_bars(figure.add_subplot(grid[0, 17:]), found)
+        if found.nearest:
+            _draw_nearest(figure, grid, found)
+        figure.suptitle(verdict(found, level), x=0.01, horizontalalignment="left", fontsize=TITLE)
+        return figure
+
+
+def verdict(found: "Explanation", level: float) -> str:
+    """The score and its p-value in words, and of what parts it is."""
+    said = f"score {found.score:.4g}, p = {found.p:.2g}: {'odd' if found.p <= level else 'normal'} at {level:g}"
+    shares = " + ".join(f"{name} {share:.3g}" for name, share in found.parts.items())
+    far = sum(abs(z) > FAR for z in found.layers.values())
+    of_layers = f"{far} of {len(found.layers)} layers more than {FAR:g} deviations from the fit set"
+    return "   ·   ".join(filter(None, [said, shares, of_layers]))
+
+
+def largest(found: "Explanation") -> dict[str, dict[str, float]]:
+    """The deviations that are furthest from 0, by block and kind; those of the image's own numbers come last."""
+    blocks: dict[str, dict[str, float]] = {}
+    for layer, deviation in _furthest(found.layers, LAYERS):
+        block, kind = block_and_kind(layer)
+        blocks.setdefault(block, {})[kind] = deviation
+    numbers = dict(_furthest(found.numbers, NUMBERS))
+    return {**blocks, **({OF_IMAGE: numbers} if numbers else {})}
+
+
+def _furthest(deviations: Mapping[str, float], number: int) -> list[tuple[str, float]]:
+    return sorted(deviations.items(), key=lambda item: -abs(item[1]))[:number]
+
+
+def block_and_kind(layer: str) -> tuple[str, str]:
+    """The part of the network that a layer is of, and what it is there: the name is cut after its last number.
+
+    >>> block_and_kind("blocks.0.steps.1.coupling.first.actnorm.bias"), block_and_kind("top.logs")
+    (('blocks.0.steps.1', 'coupling.first.actnorm.bias'), ('top', 'logs'))
+    """
+    parts = layer.split(".")
+    numbered = [place for place, part in enumerate(parts[:-1]) if part.isdigit()]
+    cut = numbered[-1] + 1 if numbered else min(1, len(parts) - 1)
+    return ".".join(parts[:cut]), ".".join(parts[cut:])
+
+
+def _draw_picture(axes: Axes, pixels: np.ndarray, name: str) -> None:
+    axes.imshow(montage(pixels[None]), "gray", vmin=0, vmax=255, interpolation="nearest")
+    _bare(axes, name)
+
+
+def _draw_gradient(figure: Figure, axes: Axes, found: "Explanation") -> None:
+    """Over the picture in pale grey; of colours together, as if all three were one level lighter."""
+    slope = found.gradient.sum(axis=0)
+    most = float(np.percentile(np.abs(slope), SHARE)) or float(np.abs(slope).max()) or 1.0
+    axes.imshow(255 - (255 - found.pixels.mean(axis=0)) * 0.35, "gray", vmin=0, vmax=255, interpolation="nearest")
+    opacity = np.clip(np.abs(slope) / most, 0, 1)
+    shown = axes.imshow(slope, "RdBu_r", vmin=-most, vmax=most, alpha=opacity, interpolation="nearest")
+    _bare(axes, "where the score would change" if slope.any() else "here the score does not change")
+    shown.set_alpha(None)  # of the colour bar, which is drawn now
+    bar = figure.colorbar(shown, ax=axes, fraction=0.046, pad=0.03)
+    shown.set_alpha(opacity)
+    bar.set_label("change of the score if a pixel were one grey level lighter", fontsize=LABEL)
+    bar.ax.tick_params(labelsize=LABEL)
+    bar.formatter.set_powerlimits((-2, 2))  # type: ignore[attr-defined]
+
+
+def _bare(axes: Axes, heading: str) -> None:
+    axes.set_axis_off()
+    axes.set_title(heading, fontsize=HEADING, parse_math=False)
+
+
+def _draw_bars(axes: Axes, found: "Explanation") -> None:
+    """A bar a layer, under the name of its block."""
+    blocks = largest(found)
+    rows = [*chain.from_iterable(_rows(block, kinds) for block, kinds in blocks.items())]
+    reach = max((abs(value) for _, value in rows if value is not None), default=0.0) or 1.0
+    for place, (_, value) in enumerate(rows):
+        if value is not None:
+            axes.barh(place, value, color=HIGH if value > 0 else LOW, height=0.75)
+            side = {"horizontalalignment": "left" if value >= 0 else "right", "verticalalignment": "center"}
+            axes.text(value + np.copysign(0.03 * reach, value), place, f"{value:+.1f}", fontsize=LABEL, **side)
+    axes.axvline(0, color=GREY, linewidth=0.5)
+    axes.set_yticks(range(len(rows)), labels=[label for label, _ in rows], fontsize=LABEL)
+    for label, (_, value) in zip(axes.get_yticklabels(), rows, strict=True):
+        label.set(fontweight="bold" if value is None else "normal", parse_math=False)
+    axes.set(xlim=(-1.3 * reach, 1.3 * reach), ylim=(len(rows) - 0.4, -0.6))
+    axes.tick_params(axis="y", length=0)
+    axes.tick_params(axis="x", labelsize=LABEL)
+    axes.set_title("what deviates most", fontsize=HEADING)
+    axes.set_xlabel("log gradient norm, in deviations of the fit set", fontsize=LABEL)
+
+
+def _rows(block: str, kinds: Mapping[str, float]) -> Iterator[tuple[str, float | None]]:
+    yield block, None
+    yield from kinds.items()
+
+
+def _draw_nearest(figure: Figure, grid: GridSpec, found: "Explanation") -> None:
+    for place, neighbour in enumerate(found.nearest):
+        axes = figure.add_subplot(grid[1, 3 * place : 3 * place + 3])
+        axes.imshow(montage(neighbour.pixels[None]), "gray", vmin=0, vmax=255, interpolation="nearest")
+        heading = "nearest of the fit set\n" if place == 0 else "\n"
+        _bare(axes, f"{heading}at {neighbour.distance:.3g}")
