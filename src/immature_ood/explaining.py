@@ -133,8 +133,8 @@ def _asked(config: DetectorConfig, detector: Detector) -> Detector:
         needs = {*part.needs()} - {LOG_NORMS, LOG_PROB}
         if needs and not part.parts_of() and part.detector != IMAGE_STATISTICS:
             raise ValueError(
-                f"{part.detector} reads {', '.join(sorted(needs))}; explain follows detectors of gradient norms, of the "
-                f"likelihood and {IMAGE_STATISTICS}, and what combines them"
+                f"{part.detector} reads {', '.join(sorted(needs))}; explain follows detectors of gradient norms, of "
+                f"the likelihood and {IMAGE_STATISTICS}, and what combines them"
             )
     return _followed(detector)
 

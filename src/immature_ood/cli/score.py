@@ -28,7 +28,7 @@ SURE = 0.001  # a batch has drifted if chance alone gives as much as rarely as t
 MEDIAN = 0.5
 DATA = "Folders, pictures, .npy or .npz files, or names of data sets."
 STUDY = "Score by a finished study, results/<study>, and its detectors."
-NO_P_VALUES = "the study has no calibration images (evaluation.calibration_images)"
+NO_P_VALUES = "the study has no calibration images for this detector (evaluation.calibration_images)"
 TOGETHER = "Score images of one folder together, --b at a time."
 SHEET = "A picture (.png, .pdf, .svg) of the most and the least unusual of the images."
 COLUMNS = {"path": str, "score": float, "p_value": float, "verdict": str, "error": str}
@@ -79,23 +79,23 @@ def score(
     with failures():
         if b > 1 and group_by is None:
             raise ValueError(f"--b {b} needs --group-by folder, which says what is scored together")
-        from immature_ood.cli.pictures import number_of, pictures_of
-        from immature_ood.runtime import prepare
-
-        of_place = {"id": id_set, "model": model, "seed": seed, "epoch": epoch}
+        place = {"id": id_set, "model": model, "seed": seed, "epoch": epoch}
         given = [*([] if study is None else [detector]), *(data or [])]
-        _check_given(given, study, {**of_place, "detector": of_study})
-        prepare(threads)
-        loaded = _of_file(detector) if study is None else _of_study(study, of_place, of_study)
-        loaded.check_level(false_alarms, b)
-        if fail_on_odd and not loaded.calibrated_on(b):
-            raise ValueError(f"--fail-on-odd needs p-values; {NO_P_VALUES}")
-        job = Job(loaded, false_alarms, b, group_by is not None, sheet and _sheet(sheet, sheet_each, false_alarms))
-        image, total = shape_of(loaded), number_of(given)
-        sources = [pictures_of(each, image, data_dir) for each in given]
-        job.run((picture for source in sources for picture in source), total, out, format_of(out, form))
-        job.report()
+        _check_given(given, study, {**place, "detector": of_study})
+        scorer = _of_file(detector, threads) if study is None else _of_study(study, place, of_study, threads)
+        job = Job(scorer, false_alarms, b, group_by is not None, sheet and _sheet(sheet, sheet_each, false_alarms))
+        job.check(fail_on_odd)
+        _score(job, given, data_dir, out, format_of(out, form))
         raise typer.Exit(job.code(fail_on_odd))
+
+
+def _score(job: "Job", data: Sequence[str], data_dir: Path, out: Path | None, form: Format) -> None:
+    from immature_ood.cli.pictures import number_of, pictures_of
+
+    image, total = shape_of(job.detector), number_of(data)
+    sources = [pictures_of(each, image, data_dir) for each in data]
+    job.run((picture for source in sources for picture in source), total, out, form)
+    job.report()
 
 
 class Scorer(Protocol):
@@ -127,16 +127,20 @@ def _check_given(data: Sequence[str], study: Path | None, of_study: Mapping[str,
         raise ValueError(f"{named[0]} is of a study: say which, by --study results/<study>")
 
 
-def _of_file(detector: str) -> Scorer:
+def _of_file(detector: str, threads: int) -> Scorer:
     from immature_ood import detector_file
+    from immature_ood.runtime import prepare
 
+    prepare(threads)
     return detector_file.load(detector)
 
 
-def _of_study(study: Path, place: Mapping[str, Any], detector: str | None) -> Scorer:
+def _of_study(study: Path, place: Mapping[str, Any], detector: str | None, threads: int) -> Scorer:
     """And says what was chosen."""
     from immature_ood import study_detector
+    from immature_ood.runtime import prepare
 
+    prepare(threads)
     chosen = study_detector.choose(study, **place)
     loaded = study_detector.load(chosen, detector)
     say(f"{study}: {chosen}, detector {loaded.name}")
@@ -237,6 +241,12 @@ class Job:
         self.survey: Survey = Survey.empty()
         self.calibrated = self.detector.calibrated_on(self.b)
         self.drift = Drift([self.level, MEDIAN], self.calibrated)
+
+    def check(self, fail_on_odd: bool) -> None:
+        """Raises ValueError if there can be no verdicts at this level, or, where they are asked for, none at all."""
+        self.detector.check_level(self.level, self.b)
+        if fail_on_odd and not self.calibrated:
+            raise ValueError(f"--fail-on-odd needs p-values; {NO_P_VALUES}")
 
     def run(self, pictures: "Iterable[Picture]", total: int, out: Path | None, form: Format) -> None:
         """Writes a row a group."""

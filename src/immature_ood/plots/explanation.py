@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from itertools import chain
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -113,8 +113,7 @@ def _draw_bars(axes: Axes, found: "Explanation") -> None:
     for place, (_, value) in enumerate(rows):
         if value is not None:
             axes.barh(place, value, color=HIGH if value > 0 else LOW, height=0.75)
-            side = {"horizontalalignment": "left" if value >= 0 else "right", "verticalalignment": "center"}
-            axes.text(value + np.copysign(0.03 * reach, value), place, f"{value:+.1f}", fontsize=LABEL, **side)
+            _number(axes, value, place, 0.03 * reach)
     axes.axvline(0, color=GREY, linewidth=0.5)
     axes.set_yticks(range(len(rows)), labels=[label for label, _ in rows], fontsize=LABEL)
     for label, (_, value) in zip(axes.get_yticklabels(), rows, strict=True):
@@ -124,6 +123,13 @@ def _draw_bars(axes: Axes, found: "Explanation") -> None:
     axes.tick_params(axis="x", labelsize=LABEL)
     axes.set_title("what deviates most", fontsize=HEADING)
     axes.set_xlabel("log gradient norm, in deviations of the fit set", fontsize=LABEL)
+
+
+def _number(axes: Axes, value: float, place: int, gap: float) -> None:
+    """Beyond the end of a bar."""
+    side: Literal["left", "right"] = "left" if value >= 0 else "right"
+    at = value + gap if value >= 0 else value - gap
+    axes.text(at, place, f"{value:+.1f}", fontsize=LABEL, horizontalalignment=side, verticalalignment="center")
 
 
 def _rows(block: str, kinds: Mapping[str, float]) -> Iterator[tuple[str, float | None]]:
