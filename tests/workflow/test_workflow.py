@@ -138,20 +138,8 @@ def test_the_page_on_results_names_all_that_a_run_makes(project):
 
 
 def test_a_finished_study_scores_its_own_test_images_as_it_did(project):
-    place = ["--study", "results/smoke", "--id", "digits", "--epoch", "3"]
-    score = [sys.executable, "-m", "immature_ood", "score", *place]
-        sys.executable,
-        "-m",
-        "immature_ood",
-        "score",
-        "--study",
-        "results/smoke",
-        "--id",
-        "digits",
-        "--epoch",
-        "3",
-    ]
-    score += ["--detector", "likelihood", "results/smoke/data/digits/test.npy"]
+    asked = ["--id", "digits", "--epoch", "3", "--detector", "likelihood", "results/smoke/data/digits/test.npy"]
+    score = [sys.executable, "-m", "immature_ood", "score", "--study", "results/smoke", *asked]
     done = subprocess.run(score, cwd=project, capture_output=True, text=True, check=True)
     assert "ID digits, model glow, seed 0, epoch 3, detector likelihood" in done.stderr
     scores = load_scores(project / "results/smoke/scores/digits/glow/seed=0/epoch=3/scores.safetensors")
