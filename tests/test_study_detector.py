@@ -79,8 +79,8 @@ def made(tmp_path_factory):
     return study
 
 
-def scored(study, *options, data="test.npy", code=0):
-    found = ran("score", "--study", study, *options, study / data, code=code)
+def scored(study, *options, data="test.npy"):
+    found = ran("score", "--study", study, *options, study / data)
     return pd.read_csv(io.StringIO(found.stdout)), found.stderr
 
 
@@ -168,7 +168,8 @@ def test_checkpoints_may_be_those_of_a_study_beside_it(made, tmp_path):
     ],
 )
 def test_what_the_study_has_not_is_told_with_what_it_has(made, options, said):
-    assert said in " ".join(scored(made, *options, code=2)[1].split())
+    found = ran("score", "--study", made, *options, made / "test.npy", code=2)
+    assert said in " ".join(found.stderr.split())
 
 
 def test_other_errors_are_a_line(made, tmp_path):

@@ -19,6 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from immature_ood import face
 from immature_ood.config import DetectorConfig
 from immature_ood.dequantisation import fixed_noise
 from immature_ood.detector_file import NAME, ImageDetector, extracted
@@ -83,9 +84,10 @@ def explain(detector: ImageDetector, image: np.ndarray, nearest: int = 8) -> Exp
     """Of an image (C, H, W) uint8; nearest: at most so many images of the fit set.
 
     Raises ValueError if the detector reads no gradient norms, or what no gradient leads through, if the model cannot be
-    differentiated twice, or if the score is infinite.
+    differentiated twice, if the score is infinite, or for an image of another shape.
     """
     detector.check_group_size(1)
+    (image,) = face.checked(image[None], detector.shape)
     fitted = detector.detectors[1].detector
     asked = _asked(detector.reads, fitted)
     score = float(detector.score(image[None])[0])

@@ -6,7 +6,7 @@ any. Images get the noise of the ID data set, so that its own test images have t
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -70,16 +70,18 @@ def choose(
         raise ValueError(
             f"there is no finished study in {place}: it has no scores/…/{FITTED}; run it: make run STUDY=studies/….yaml"
         )
-    there = [(name, model_, seed_.removeprefix("seed="), _number(epoch_)) for name, model_, seed_, epoch_, _ in fitted]
-    chosen: list[Any] = []
+    there = [
+        ((name, model_, seed_.removeprefix("seed=")), _number(epoch_)) for name, model_, seed_, epoch_, _ in fitted
+    ]
+    chosen: tuple[str, ...] = ()
     for option, asked in (("id", id), ("model", model), ("seed", seed)):
-        known = sorted({row[len(chosen)] for row in there}, key=_by_number)
-        chosen.append(_one_of(option, known[0] if asked is None else asked, known))
-        there = [row for row in there if row[: len(chosen)] == (*chosen,)]
-    epochs = sorted({row[3] for row in there})
-    found = Choice(place, *chosen, epochs[-1])
-    asked_epoch = _reference(found, epochs) if epoch is None else epoch
-    return Choice(place, *chosen, int(_one_of("epoch", str(asked_epoch), [*map(str, epochs)])))
+        known = sorted({names[len(chosen)] for names, _ in there}, key=_by_number)
+        chosen = (*chosen, _one_of(option, known[0] if asked is None else asked, known))
+        there = [(names, kept) for names, kept in there if names[: len(chosen)] == chosen]
+    epochs = sorted({kept for _, kept in there})
+    last = Choice(place, chosen[0], chosen[1], chosen[2], epochs[-1])
+    wanted = _reference(last, epochs) if epoch is None else epoch
+    return replace(last, epoch=int(_one_of("epoch", str(wanted), [*map(str, epochs)])))
 
 
 def _number(folder: str) -> int:

@@ -6,19 +6,21 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
-from matplotlib.gridspec import GridSpec
 
 from immature_ood.plots.sheet import montage
-from immature_ood.plots.style import GREY, new_figure, style
+from immature_ood.plots.style import GREY, style
 
 if TYPE_CHECKING:
     from immature_ood.explaining import Explanation
 
 __all__ = ["block_and_kind", "explanation", "largest", "verdict"]
 
-WIDTH, TOP, BOTTOM = 10.5, 4.3, 1.7  # inches
+SIZE = 11.5, 5.2  # inches
 LAYERS, NUMBERS = 12, 5  # that are shown, those that deviate most
+NEIGHBOURS = 8
 FAR = 3.0  # deviations
 SHARE = 99.5  # percent of the pixels that are within the colours
 HIGH, LOW = "#B2182B", "#2166AC"  # the ends of RdBu_r
@@ -32,16 +34,23 @@ def explanation(found: "Explanation", name: str, level: float) -> Figure:
     name: of the image. level: of false alarms, at which it is odd or normal.
     """
     with style():
-        figure = new_figure(WIDTH, TOP + (BOTTOM if found.nearest else 0))
-        heights = [TOP, BOTTOM] if found.nearest else [TOP]
-        grid = figure.add_gridspec(len(heights), 24, height_ratios=heights)
-        _draw_picture(figure.add_subplot(grid[0, :7]), found.pixels, name)
-        _draw_gradient(figure, figure.add_subplot(grid[0, 7:15]), found)
-        _draw_bars(figure.add_subplot(grid[0, 17:]), found)
-        if found.nearest:
-            _draw_nearest(figure, grid, found)
-        figure.suptitle(verdict(found, level), x=0.01, horizontalalignment="left", fontsize=TITLE)
+        figure = Figure(figsize=SIZE)
+        _draw_picture(_axes(figure, 0.2, 2.9), found.pixels, name)
+        _draw_gradient(figure, _axes(figure, 3.4, 2.9), _axes(figure, 6.4, 0.12), found)
+        _draw_bars(_axes(figure, 9.1, 2.2, tall=3.8), found)
+        for place, neighbour in enumerate(found.nearest[:NEIGHBOURS]):
+            axes = _axes(figure, 0.2 + 0.77 * place, 0.7, top=4.25, tall=0.7)
+            _bare(axes, ("nearest of the fit set, at\n" if place == 0 else "") + f"{neighbour.distance:.3g}")
+            axes.title.set(horizontalalignment="left", x=0)
+            axes.imshow(montage(neighbour.pixels[None]), "gray", vmin=0, vmax=255, interpolation="nearest")
+        figure.suptitle(verdict(found, level), x=0.2 / SIZE[0], y=0.97, horizontalalignment="left", fontsize=TITLE)
         return figure
+
+
+def _axes(figure: Figure, left: float, wide: float, top: float = 0.8, tall: float = 2.9) -> Axes:
+    """A place of the figure in inches, counted from its left and its top."""
+    width, height = SIZE
+    return figure.add_axes((left / width, 1 - (top + tall) / height, wide / width, tall / height))
 
 
 def verdict(found: "Explanation", level: float) -> str:
@@ -84,17 +93,16 @@ def _draw_picture(axes: Axes, pixels: np.ndarray, name: str) -> None:
     _bare(axes, name)
 
 
-def _draw_gradient(figure: Figure, axes: Axes, found: "Explanation") -> None:
+def _draw_gradient(figure: Figure, axes: Axes, beside: Axes, found: "Explanation") -> None:
     """Over the picture in pale grey; of colours together, as if all three were one level lighter."""
     slope = found.gradient.sum(axis=0)
     most = float(np.percentile(np.abs(slope), SHARE)) or float(np.abs(slope).max()) or 1.0
     axes.imshow(255 - (255 - found.pixels.mean(axis=0)) * 0.35, "gray", vmin=0, vmax=255, interpolation="nearest")
     opacity = np.clip(np.abs(slope) / most, 0, 1)
-    shown = axes.imshow(slope, "RdBu_r", vmin=-most, vmax=most, alpha=opacity, interpolation="nearest")
+    axes.imshow(slope, "RdBu_r", vmin=-most, vmax=most, alpha=opacity, interpolation="nearest")
     _bare(axes, "where the score would change" if slope.any() else "here the score does not change")
-    shown.set_alpha(None)  # of the colour bar, which is drawn now
-    bar = figure.colorbar(shown, ax=axes, fraction=0.046, pad=0.03)
-    shown.set_alpha(opacity)
+    colours = ScalarMappable(Normalize(-most, most), "RdBu_r")  # opaque, as the picture's are not
+    bar = figure.colorbar(colours, cax=beside)
     bar.set_label("change of the score if a pixel were one grey level lighter", fontsize=LABEL)
     bar.ax.tick_params(labelsize=LABEL)
     bar.formatter.set_powerlimits((-2, 2))  # type: ignore[attr-defined]
@@ -135,11 +143,3 @@ def _number(axes: Axes, value: float, place: int, gap: float) -> None:
 def _rows(block: str, kinds: Mapping[str, float]) -> Iterator[tuple[str, float | None]]:
     yield block, None
     yield from kinds.items()
-
-
-def _draw_nearest(figure: Figure, grid: GridSpec, found: "Explanation") -> None:
-    for place, neighbour in enumerate(found.nearest):
-        axes = figure.add_subplot(grid[1, 3 * place : 3 * place + 3])
-        axes.imshow(montage(neighbour.pixels[None]), "gray", vmin=0, vmax=255, interpolation="nearest")
-        heading = "nearest of the fit set\n" if place == 0 else "\n"
-        _bare(axes, f"{heading}at {neighbour.distance:.3g}")
