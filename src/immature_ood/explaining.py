@@ -121,9 +121,9 @@ class _OnNumbers(WithoutLayers):
 
     of: OnPixels
 
-    def score(self, features: Features) -> np.ndarray:
+    def score(self, *features: Features) -> np.ndarray:
         """(G,) float64 of features that have (G, M) numbers."""
-        vectors = self.of.standard(features.of(STATISTICS)[:, self.of.chosen])
+        vectors = self.of.standard(features[0].of(STATISTICS)[:, self.of.chosen])
         return scored_where_finite(vectors, self.of.density.score)
 
 

@@ -70,9 +70,7 @@ def choose(
         raise ValueError(
             f"there is no finished study in {place}: it has no scores/…/{FITTED}; run it: make run STUDY=studies/….yaml"
         )
-    there = [
-        ((name, model_, seed_.removeprefix("seed=")), _number(epoch_)) for name, model_, seed_, epoch_, _ in fitted
-    ]
+    there = [((of, under, of_seed.removeprefix("seed=")), _number(kept)) for of, under, of_seed, kept, _ in fitted]
     chosen: tuple[str, ...] = ()
     for option, asked in (("id", id), ("model", model), ("seed", seed)):
         known = sorted({names[len(chosen)] for names, _ in there}, key=_by_number)

@@ -62,9 +62,10 @@ def explain(
 
 
 def _lines(found: "Explanation", level: float) -> Iterator[str]:
-    from immature_ood.plots.explanation import largest, verdict
+    from immature_ood.plots.explanation import composition, largest, verdict
 
     yield verdict(found, level)
+    yield composition(found)
     for block, kinds in largest(found).items():
         yield block
         yield from (f"  {deviation:+8.1f}  {kind}" for kind, deviation in kinds.items())

@@ -83,7 +83,7 @@ def score(
         given = [*([] if study is None else [detector]), *(data or [])]
         _check_given(given, study, {**place, "detector": of_study})
         scorer = _of_file(detector, threads) if study is None else _of_study(study, place, of_study, threads)
-        job = Job(scorer, false_alarms, b, group_by is not None, sheet and _sheet(sheet, sheet_each, false_alarms))
+        job = Job(scorer, false_alarms, b, group_by is not None, _sheet(sheet, sheet_each, false_alarms))
         job.check(fail_on_odd)
         _score(job, given, data_dir, out, format_of(out, form))
         raise typer.Exit(job.code(fail_on_odd))
@@ -147,7 +147,9 @@ def _of_study(study: Path, place: Mapping[str, Any], detector: str | None, threa
     return loaded
 
 
-def _sheet(path: Path, each: int, level: float) -> "Sheet":
+def _sheet(path: Path | None, each: int, level: float) -> "Sheet | None":
+    if path is None:
+        return None
     from immature_ood.plots.sheet import Sheet
 
     return Sheet(path, each, level)

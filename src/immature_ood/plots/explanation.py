@@ -16,7 +16,7 @@ from immature_ood.plots.style import GREY, style
 if TYPE_CHECKING:
     from immature_ood.explaining import Explanation
 
-__all__ = ["block_and_kind", "explanation", "largest", "verdict"]
+__all__ = ["block_and_kind", "composition", "explanation", "largest", "verdict"]
 
 SIZE = 11.5, 5.2  # inches
 LAYERS, NUMBERS = 12, 5  # that are shown, those that deviate most
@@ -43,7 +43,8 @@ def explanation(found: "Explanation", name: str, level: float) -> Figure:
             _bare(axes, ("nearest of the fit set, at\n" if place == 0 else "") + f"{neighbour.distance:.3g}")
             axes.title.set(horizontalalignment="left", x=0)
             axes.imshow(montage(neighbour.pixels[None]), "gray", vmin=0, vmax=255, interpolation="nearest")
-        figure.suptitle(verdict(found, level), x=0.2 / SIZE[0], y=0.97, horizontalalignment="left", fontsize=TITLE)
+        figure.text(0.2 / SIZE[0], 0.94, verdict(found, level), fontsize=TITLE, fontweight="bold")
+        figure.text(0.2 / SIZE[0], 0.9, composition(found), fontsize=HEADING)
         return figure
 
 
@@ -54,12 +55,16 @@ def _axes(figure: Figure, left: float, wide: float, top: float = 0.8, tall: floa
 
 
 def verdict(found: "Explanation", level: float) -> str:
-    """The score and its p-value in words, and of what parts it is."""
-    said = f"score {found.score:.4g}, p = {found.p:.2g}: {'odd' if found.p <= level else 'normal'} at {level:g}"
+    """The score and its p-value in words."""
+    return f"score {found.score:.4g}, p = {found.p:.2g}: {'odd' if found.p <= level else 'normal'} at {level:g}"
+
+
+def composition(found: "Explanation") -> str:
+    """What parts the score is of, and how many layers deviate."""
     shares = " + ".join(f"{name} {share:.3g}" for name, share in found.parts.items())
     far = sum(abs(z) > FAR for z in found.layers.values())
-    of_layers = f"{far} of {len(found.layers)} layers more than {FAR:g} deviations from the fit set"
-    return "   ·   ".join(filter(None, [said, shares, of_layers]))
+    of_layers = f"{far} of {len(found.layers)} layers are more than {FAR:g} standard deviations from the fit set"
+    return f"the score is {shares}; {of_layers}" if shares else of_layers
 
 
 def largest(found: "Explanation") -> dict[str, dict[str, float]]:
@@ -114,29 +119,30 @@ def _bare(axes: Axes, heading: str) -> None:
 
 
 def _draw_bars(axes: Axes, found: "Explanation") -> None:
-    """A bar a layer, under the name of its block."""
+    """A bar a layer, under the name of its block; numbers of the image that are further off end at the edge."""
     blocks = largest(found)
     rows = [*chain.from_iterable(_rows(block, kinds) for block, kinds in blocks.items())]
-    reach = max((abs(value) for _, value in rows if value is not None), default=0.0) or 1.0
+    reach = max(map(abs, found.layers.values()), default=0.0) or 1.0
     for place, (_, value) in enumerate(rows):
         if value is not None:
-            axes.barh(place, value, color=HIGH if value > 0 else LOW, height=0.75)
-            _number(axes, value, place, 0.03 * reach)
+            _draw_bar(axes, place, value, reach)
     axes.axvline(0, color=GREY, linewidth=0.5)
     axes.set_yticks(range(len(rows)), labels=[label for label, _ in rows], fontsize=LABEL)
     for label, (_, value) in zip(axes.get_yticklabels(), rows, strict=True):
         label.set(fontweight="bold" if value is None else "normal", parse_math=False)
-    axes.set(xlim=(-1.3 * reach, 1.3 * reach), ylim=(len(rows) - 0.4, -0.6))
+    axes.set(xlim=(-1.35 * reach, 1.35 * reach), ylim=(len(rows) - 0.4, -0.6))
     axes.tick_params(axis="y", length=0)
     axes.tick_params(axis="x", labelsize=LABEL)
     axes.set_title("what deviates most", fontsize=HEADING)
-    axes.set_xlabel("log gradient norm, in deviations of the fit set", fontsize=LABEL)
+    axes.set_xlabel("in standard deviations of the fit set", fontsize=LABEL)
 
 
-def _number(axes: Axes, value: float, place: int, gap: float) -> None:
-    """Beyond the end of a bar."""
+def _draw_bar(axes: Axes, place: int, value: float, reach: float) -> None:
+    """With its number beyond its end."""
+    end = max(-reach, min(reach, value))
     side: Literal["left", "right"] = "left" if value >= 0 else "right"
-    at = value + gap if value >= 0 else value - gap
+    at = end + (0.03 if value >= 0 else -0.03) * reach
+    axes.barh(place, end, color=HIGH if value > 0 else LOW, height=0.75)
     axes.text(at, place, f"{value:+.1f}", fontsize=LABEL, horizontalalignment=side, verticalalignment="center")
 
 
