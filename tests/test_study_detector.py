@@ -163,7 +163,7 @@ def test_checkpoints_may_be_those_of_a_study_beside_it(made, tmp_path):
         (["--seed", "7"], "--seed 7: the study has 0"),
         (["--epoch", "5"], "--epoch 5: the study has 0, 1, 2"),
         (["--detector", "likelihood"], "--detector likelihood: the study has gradient_norms, several"),
-        (["--b", "3", "--group-by", "folder"], "was fitted to groups of 1, 2 in the study, not of 3"),
+        (["--b", "3", "--group-by", "folder"], "was fitted to groups of 1, 2 in this study, not of 3"),
         (["--false-alarms", "0.01"], "are less than 40 units of calibration images can tell"),
     ],
 )
