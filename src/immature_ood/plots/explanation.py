@@ -61,7 +61,7 @@ def verdict(found: "Explanation", level: float) -> str:
 
 def composition(found: "Explanation") -> str:
     """What parts the score is of, and how many layers deviate."""
-    shares = " + ".join(f"{name} {share:.3g}" for name, share in found.parts.items())
+    shares = " + ".join(f"{name} {share:.4g}" for name, share in found.parts.items())
     far = sum(abs(z) > FAR for z in found.layers.values())
     of_layers = f"{far} of {len(found.layers)} layers are more than {FAR:g} standard deviations from the fit set"
     return f"the score is {shares}; {of_layers}" if shares else of_layers
@@ -130,7 +130,7 @@ def _draw_bars(axes: Axes, found: "Explanation") -> None:
     axes.set_yticks(range(len(rows)), labels=[label for label, _ in rows], fontsize=LABEL)
     for label, (_, value) in zip(axes.get_yticklabels(), rows, strict=True):
         label.set(fontweight="bold" if value is None else "normal", parse_math=False)
-    axes.set(xlim=(-1.35 * reach, 1.35 * reach), ylim=(len(rows) - 0.4, -0.6))
+    axes.set(xlim=(-1.5 * reach, 1.5 * reach), ylim=(len(rows) - 0.4, -0.6))
     axes.tick_params(axis="y", length=0)
     axes.tick_params(axis="x", labelsize=LABEL)
     axes.set_title("what deviates most", fontsize=HEADING)
