@@ -63,7 +63,7 @@ def composition(found: "Explanation") -> str:
     """What parts the score is of, and how many layers deviate."""
     shares = " + ".join(f"{name} {share:.4g}" for name, share in found.parts.items())
     far = sum(abs(z) > FAR for z in found.layers.values())
-    of_layers = f"{far} of {len(found.layers)} layers are more than {FAR:g} standard deviations from the fit set"
+    of_layers = f"layers more than {FAR:g} standard deviations from the fit set: {far} of {len(found.layers)}"
     return f"the score is {shares}; {of_layers}" if shares else of_layers
 
 
