@@ -23,10 +23,11 @@ endif
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help study-there run audit carry doctor test coverage test-slow test-slurm check bench
+.PHONY: help study-there data-named run score audit carry doctor test coverage test-slow test-slurm check bench
 
 help:
 	@echo 'make run        the study of config.yaml; another one: make run STUDY=studies/smoke.yaml'
+	@echo 'make score      images by a study that has been run: make score STUDY=... DATA=folder (OPTIONS="--epoch 3 ...")'
 	@echo 'make audit      what the choices of the released code do (studies/audit*.yaml)'
 	@echo 'make doctor     is all there, and what will the study cost? (STUDY=... as above)'
 	@echo 'make carry      carry.tar: the study for a machine with PyTorch and no internet'
@@ -55,6 +56,13 @@ run: study-there $(INSTALLED)
 	echo "tables  $$results/tables/auroc.csv" && \
 	echo "plots   $$results/plots/" && \
 	echo "jobs    $$results/snakemake-report.html"
+
+data-named:
+	@test -n $(call quoted,$(value DATA)) || { echo 'say what to score: make score STUDY=... DATA=folder' >&2; exit 1; }
+
+score: study-there data-named $(INSTALLED)
+	@name=$$(python -m immature_ood.study $(study)) && \
+	python -m immature_ood score --study "results/$$name" $(OPTIONS) $(call quoted,$(value DATA))
 
 audit: $(INSTALLED)
 	for study in studies/audit.yaml studies/audit-*.yaml; do \

@@ -3,11 +3,13 @@
 import csv
 import io
 import json
+import math
 import os
 import re
 import subprocess
 import sys
 import weakref
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -22,10 +24,12 @@ from typer.testing import CliRunner
 from immature_ood import fitting
 from immature_ood.cli import app
 from immature_ood.cli.pictures import Picture, pictures_of
-from immature_ood.cli.score import Drift
+from immature_ood.cli.score import Drift, Group, Job
 from immature_ood.cli.writing import Format, writer
 from immature_ood.detector_file import load
 from immature_ood.kinds.images import Config as ImageConfig
+from immature_ood.plots import sheet
+from immature_ood.plots.sheet import Extremes, Tile, montage, printable
 from immature_ood.training import TrainingInterrupted
 
 README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
@@ -310,6 +314,9 @@ def test_size_and_colour_are_those_of_the_pictures_unless_one_says_otherwise(tmp
         (["score", "mine.iood", "few", "--out", "scores.xlsx"], "say --format"),
         (["score", "mine.iood", "nothing"], "there is no folder or NumPy file nothing"),
         (["info", "few/0000.png"], "is no detector file"),
+        (["explain", "mine.iood", "few/none.png"], "there is no picture few/none.png"),
+        (["explain", "mine.iood", "few/0000.png", "--out", "explain.jpg"], "figures are saved as .png, .pdf, .svg"),
+        (["explain", "none.iood", "few/0000.png"], "there is no detector file none.iood"),
         (["score", "mine.iood", "few", "--format", "xml"], "Invalid value"),
     ],
 )
@@ -335,7 +342,7 @@ def test_fail_on_odd_is_an_exit_code_for_scripts(places, detector):
     ran("score", detector, places / "new" / "odd", "--fail-on-odd", code=1)
 
 
-@pytest.mark.parametrize("command", [[], ["fit"], ["score"], ["info"]])
+@pytest.mark.parametrize("command", [[], ["fit"], ["score"], ["explain"], ["info"]])
 def test_help_is_readable_in_80_columns_with_an_example(command):
     said = ran(*command, "--help").stdout
     assert max(map(len, said.splitlines())) <= 80
@@ -403,3 +410,117 @@ def test_the_three_commands_of_readme_tell_digits_from_photographs_and_letters(t
     assert of["digits"]["odd"].sum() <= betabinom(400, rank, 121 - rank).isf(1e-3)
     letters = np.r_[of["digits"]["score"], of["letters"]["score"]]
     assert roc_auc_score(np.r_[np.zeros(400), np.ones(200)], letters) > 0.55
+
+
+# --- why an image has its score ---
+
+
+def test_explain_draws_a_picture_and_says_its_numbers(places, detector, tmp_path):
+    one = places / "new" / "odd" / "0003.png"
+    found = ran("explain", detector, one, "--out", tmp_path / "explain.png")
+    (row,) = rows_of(detector, one)
+    assert found.stdout.startswith(f"score {float(row['score']):.4g}, p = {float(row['p_value']):.2g}: odd at 0.05")
+    assert re.search(r"^blocks\.0.*\n +[+-]\d+\.\d  ", found.stdout, re.MULTILINE)
+    assert "the image itself\n" in found.stdout
+    assert "fit --keep-thumbnails" in found.stderr
+    with Image.open(tmp_path / "explain.png", formats=["PNG"]) as picture:
+        assert picture.width == 2300
+
+
+def test_a_row_of_a_numpy_file_is_explained_and_kept_pictures_are_shown_and_told(places, tmp_path):
+    ran("fit", places / "known", "--out", tmp_path / "mine.iood", "--epochs", 0, "--keep-thumbnails")
+    assert "48 of the fit part are in this file" in ran("info", tmp_path / "mine.iood").stdout
+    np.save(tmp_path / "new.npy", rough(300))
+    last = ran("explain", tmp_path / "mine.iood", f"{tmp_path / 'new.npy'}#299", "--out", tmp_path / "a.png")
+    np.save(tmp_path / "alone.npy", rough(300)[299:])
+    alone = ran("explain", tmp_path / "mine.iood", f"{tmp_path / 'alone.npy'}#0", "--out", tmp_path / "b.png")
+    assert last.stdout == alone.stdout
+    assert "keep-thumbnails" not in last.stderr
+    said = ran("explain", tmp_path / "mine.iood", f"{tmp_path / 'alone.npy'}#1", code=2).stderr
+    assert "alone.npy has 1 images: rows 0 to 0, not 1" in said
+
+
+# --- the contact sheet ---
+
+
+def tiles(scores):
+    return [
+        Tile(np.full((1, 1, 4, 4), number % 256, np.uint8), f"{number}", score) for number, score in enumerate(scores)
+    ]
+
+
+def test_a_contact_sheet_holds_the_highest_and_the_lowest_of_any_number():
+    extremes = Extremes(3)
+    scores = np.random.default_rng(0).permutation(1000).astype(float)
+    scores[7] = np.inf
+    for tile in tiles(scores):
+        extremes.add(tile)
+    assert [tile.score for tile in extremes.most()] == [*np.sort(scores)[:-4:-1]]
+    assert [tile.score for tile in extremes.least()] == [*np.sort(scores)[:3]]
+    assert len(extremes.highest) + len(extremes.lowest) == 6
+
+
+def test_of_few_images_each_is_shown_once_and_of_equal_scores_the_first():
+    extremes = Extremes(3)
+    for tile in tiles([5.0, 5.0, 5.0, 5.0]):
+        extremes.add(tile)
+    assert [tile.name for tile in (*extremes.most(), *extremes.least())] == ["0", "1", "2"]
+    extremes.add(Tile(np.zeros((1, 1, 4, 4), np.uint8), "low", 1.0))
+    assert [tile.name for tile in extremes.least()] == ["low"]
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_pixels_of_a_group_lie_side_by_side_as_they_are(channels):
+    images = rough(5, (channels, 4, 6))
+    shown = montage(images)
+    assert shown.shape == ((9, 20) if channels == 1 else (9, 20, 3))
+    np.testing.assert_array_equal(np.atleast_3d(shown)[5:, 7:13], images[4].transpose(1, 2, 0))
+    assert (np.atleast_3d(shown)[:, 6] == 255).all()
+
+
+def test_score_draws_the_sheet_from_what_it_scored(places, detector, tmp_path, monkeypatch):
+    drawn = []
+    real = sheet.contact_sheet
+    monkeypatch.setattr(sheet, "contact_sheet", lambda *given: drawn.append(given) or real(*given))
+    out = tmp_path / "sheet.png"
+    found = ran("score", detector, places / "new", "--sheet", out, "--sheet-each", 8)
+    rows = sorted(csv.DictReader(io.StringIO(found.stdout)), key=lambda row: -float(row["score"]))
+    ((most, least, count, _),) = drawn
+    assert [tile.name for tile in most] == [row["path"] for row in rows[:8]]
+    assert [tile.name for tile in least] == [row["path"] for row in rows[:-9:-1]]
+    assert [f"{tile.p}" for tile in most] == [row["p_value"] for row in rows[:8]]
+    assert count == 19
+    np.testing.assert_array_equal(np.sort([tile.pixels[0] for tile in most][:7], 0), np.sort(rough(7), 0))
+    with Image.open(out, formats=["PNG"]) as picture:
+        assert picture.width > 1500
+
+
+def test_a_sheet_of_groups_shows_each_group_whole(places, detector, tmp_path):
+    loaded = load(detector)
+    job = Job(
+        replace(loaded, detectors={5: loaded.detectors[1]}, calibration={5: loaded.calibration[1]}), 0.05, 5, True
+    )
+    job.sheet = sheet.Sheet(tmp_path / "sheet.png", 2, 0.05)
+    group = Group("new/odd", [*rough(5)], images=os.pathsep.join(["a.png", "b.png"]))
+    job._scored(group, 3.0, 0.5)
+    (tile,) = job.sheet.extremes.most()
+    np.testing.assert_array_equal(tile.pixels, rough(5))
+    assert tile.name == "new/odd/a.png +4"
+    assert Group("x.npy", [*rough(2)], images=os.pathsep.join(["x.npy#2", "x.npy#3"])).name == "x.npy#2 +1"
+
+
+def test_names_of_any_characters_are_drawn(tmp_path):
+    strange = os.fsdecode(b"new/caf\xe9 $x_1$ \xe7\x8c\xab\n.png")
+    made = sheet.contact_sheet([Tile(rough(1), strange, math.inf, 0.01, True)], [], 1, 0.05)
+    sheet.save(made, tmp_path / "sheet.pdf")
+    assert printable("a/猫.png", 20) == "a/▯.png"
+
+
+def test_a_sheet_that_cannot_be_is_told_before_any_work(places, detector, tmp_path):
+    said = ran("score", detector, places / "new", "--sheet", tmp_path / "sheet.jpg", code=2).stderr
+    assert "figures are saved as .png, .pdf, .svg" in said
+    (tmp_path / "some").mkdir()
+    (tmp_path / "some" / "bad.png").write_bytes(b"no picture")
+    said = ran("score", detector, tmp_path / "some", "--sheet", tmp_path / "sheet.png", code=3).stderr
+    assert "no images were scored" in said
+    assert not (tmp_path / "sheet.png").exists()

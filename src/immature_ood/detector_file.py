@@ -27,6 +27,7 @@ __all__ = ["NAME", "SUFFIX", "DetectorFileError", "ImageDetector", "card_of", "e
 SCHEMA = "detector/1"
 SUFFIX = ".iood"
 NAME = "images"  # of the data set, from which the noise of dequantisation follows
+THUMBNAILS = "thumbnails"
 CHUNK = 500  # images that are worked on at once
 MEND = "; delete it and rerun"  # what storage advises of files that a study makes anew
 
@@ -43,6 +44,7 @@ class ImageDetector:
     detectors, calibration: by the number b of images that are scored together; calibration (n,) float64, sorted scores
         of n ID groups on which nothing was fitted.
     card: JSON values for people: what the images were, what was done, and how well it did.
+    thumbnails: (N, C, H, W) uint8, the images of the fit set, if they are kept: it then holds pictures.
     """
 
     model: DensityModel
@@ -52,6 +54,7 @@ class ImageDetector:
     detectors: Mapping[int, FittedDetector]
     calibration: Mapping[int, np.ndarray]
     card: Mapping[str, Any] = field(default_factory=dict)
+    thumbnails: np.ndarray | None = None
 
     def score(self, images: np.ndarray, b: int = 1) -> np.ndarray:
         """(G,) float64 of images (N, C, H, W) uint8, group j the images j·b … j·b + b − 1; higher is more odd.
@@ -81,6 +84,15 @@ class ImageDetector:
             mend = f"{needed} are needed: fit on more images, or raise it" if needed else "raise it"
             raise ValueError(f"false alarms of {level:g} are less than {number} calibration groups can tell; {mend}")
         return float(self.calibration[b][number - rank])
+
+    def calibrated_on(self, b: int) -> int:
+        """How many calibration groups there are."""
+        self.check_group_size(b)
+        return len(self.calibration[b])
+
+    def check_level(self, level: float, b: int = 1) -> None:
+        """Raises ValueError as threshold does."""
+        self.threshold(level, b)
 
     def check_group_size(self, b: int) -> None:
         """Raises ValueError if no detector was fitted to groups of b."""
@@ -123,6 +135,8 @@ class ImageDetector:
             own, entry = packed(fitted.detector, f"fitted/b={b}")
             arrays |= own | {f"calibration/b={b}": self.calibration[b]}
             entries.append({**entry, "batch_size": b, "layers": fitted.layers})
+        if self.thumbnails is not None:
+            arrays[THUMBNAILS] = self.thumbnails
         return arrays, entries
 
 
@@ -183,7 +197,8 @@ def _restored(arrays: Mapping[str, np.ndarray], metadata: Mapping[str, Any]) -> 
     model.load_state_dict({name: torch.from_numpy(np.array(array)) for name, array in weights.items()})
     detectors = {entry["batch_size"]: _fitted(arrays, entry) for entry in metadata["fitted"]}
     calibration = {b: arrays[f"calibration/b={b}"] for b in detectors}
-    return ImageDetector(model.eval(), config, reads, shape, detectors, calibration, metadata["card"])
+    thumbnails = face.checked(arrays[THUMBNAILS], shape) if THUMBNAILS in arrays else None
+    return ImageDetector(model.eval(), config, reads, shape, detectors, calibration, metadata["card"], thumbnails)
 
 
 def _shape(found: Sequence[int]) -> tuple[int, int, int]:

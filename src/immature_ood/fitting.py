@@ -7,7 +7,7 @@ counted as a *check*.
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +47,7 @@ class Recipe:
     """How a detector is made.
 
     model: None: model_for the images. epochs: passes over the training images; None: until why_enough. batch_sizes: of
-    groups, as far as there are enough images for them.
+    groups, as far as there are enough images for them. keep_thumbnails: the detector holds the images of the fit set.
     """
 
     model: str | Mapping[str, Any] | None = None
@@ -56,6 +56,7 @@ class Recipe:
     seed: int = 0
     training: Mapping[str, Any] = field(default_factory=lambda: TRAINING)
     batch_sizes: Sequence[int] = (1, 5)
+    keep_thumbnails: bool = False
 
 
 @dataclass(frozen=True)
@@ -131,7 +132,9 @@ def fit(
     scores = {b: np.sort(bare.score(parts.calibration, b)) for b in sizes}
     calibrated = ImageDetector(model, config, reads, shape, detectors, scores)
     described = {**(card or {}), **_card(calibrated, parts, state, stopped)}
-    return ImageDetector(model, config, reads, shape, detectors, scores, described)
+    if not recipe.keep_thumbnails:
+        return replace(calibrated, card=described)
+    return replace(calibrated, card={**described, "thumbnails": len(parts.fit)}, thumbnails=parts.fit)
 
 
 def model_for(shape: Sequence[int]) -> dict[str, Any]:

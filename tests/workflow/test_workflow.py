@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from contextlib import suppress
+from io import StringIO
 from pathlib import Path
 
 import numpy as np
@@ -134,6 +135,16 @@ def test_the_page_on_results_names_all_that_a_run_makes(project):
         r"|.*/(calibration|false_alarms|drift|dials)[._].*"
     )  # of others
     assert [path for path, found in named.items() if not found and not of_others.fullmatch(path)] == []
+
+
+def test_a_finished_study_scores_its_own_test_images_as_it_did(project):
+    asked = ["--id", "digits", "--epoch", "3", "--detector", "likelihood", "results/smoke/data/digits/test.npy"]
+    score = [sys.executable, "-m", "immature_ood", "score", "--study", "results/smoke", *asked]
+    done = subprocess.run(score, cwd=project, capture_output=True, text=True, check=True)
+    assert "ID digits, model glow, seed 0, epoch 3, detector likelihood" in done.stderr
+    scores = load_scores(project / "results/smoke/scores/digits/glow/seed=0/epoch=3/scores.safetensors")
+    table = pd.read_csv(StringIO(done.stdout))
+    np.testing.assert_allclose(table["score"], scores.of("likelihood", 1, "digits"), rtol=1e-5)
 
 
 def test_without_snakemake_the_same_files_are_made_from_a_list_of_jobs(project, tmp_path):

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from immature_ood.cli import fit, info, score
+from immature_ood.cli import explain, fit, info, score
 
 __all__ = ["app", "main"]
 
@@ -19,7 +19,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 80},
 )
-for command in (fit.fit, score.score, info.info):
+for command in (fit.fit, score.score, explain.explain, info.info):
     app.command()(command)
 
 
@@ -38,6 +38,7 @@ def _command(
     \b
     immature-ood fit pictures/ --out mine.iood
     immature-ood score mine.iood new/ > scores.csv
+    immature-ood explain mine.iood new/0001.png
     immature-ood info mine.iood
     """
 

@@ -23,6 +23,7 @@ STEP = 4  # the model halves sides twice
 DATA = "A folder of pictures, a .npy or .npz file, or the name of a data set."
 SIZE = "Side in pixels, even; default: the pictures', at most 32."
 EPOCHS = "Passes of training; default: until they gain little."
+THUMBNAILS = "Put up to 1,000 small pictures of yours in the file, for explain."
 THREADS = "Threads of torch, on which the last digits depend; small images gain little."
 
 
@@ -36,6 +37,7 @@ def fit(
     threads: Annotated[int, typer.Option(min=1, help=THREADS)] = 1,
     device: Annotated[str, typer.Option(help="cpu, cuda, or auto.")] = "cpu",
     data_dir: Annotated[Path, typer.Option(help="Where files of named data sets are, and go.")] = Path("data"),
+    keep_thumbnails: Annotated[bool, typer.Option("--keep-thumbnails", help=THUMBNAILS)] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with a training that was interrupted.")] = False,
 ) -> None:
     """Make a detector from images that belong.
@@ -57,7 +59,7 @@ def fit(
         with _working(out, resume) as work:
             parts, described = _parts(data, image, data_dir)
             say(_plan(parts, image))
-            recipe = fitting.Recipe(model=model, epochs=epochs, seed=seed)
+            recipe = fitting.Recipe(model=model, epochs=epochs, seed=seed, keep_thumbnails=keep_thumbnails)
             card = {**described, **({"pictures": pictures} if pictures else {})}
             fitted = fitting.fit(parts, recipe, work, device=str(chosen), card=card, on_epoch=_tell)
             fitted.save(out)

@@ -44,6 +44,8 @@ def _lines(card: Mapping[str, Any]) -> Iterator[str]:
         sides = pictures["sides"]
         yield f"stored as    {_counts(pictures['formats'])}; {_counts(pictures['modes'])}"
         yield f"             shorter sides of {sides['least']} to {sides['most']} pixels, median {sides['median']}"
+    if kept := card.get("thumbnails"):
+        yield f"pictures     {kept} of the fit part are in this file (--keep-thumbnails)"
     yield f"data         sha256 {card['train_sha256'][:16]}… of the training images"
     model = _options(card["model"], "architecture")
     yield f"model        {model}; {images['train']} images, {last['epoch']} passes"

@@ -16,7 +16,17 @@ from immature_ood.datasets._pixels import FORMATS, opened, to_image
 from immature_ood.datasets._pools import to_images
 from immature_ood.kinds.images import Config as ImageConfig
 
-__all__ = ["Look", "Picture", "Survey", "differences", "number_of", "pictures_of", "source_of", "survey_of"]
+__all__ = [
+    "Look",
+    "Picture",
+    "Survey",
+    "differences",
+    "number_of",
+    "picture_of",
+    "pictures_of",
+    "source_of",
+    "survey_of",
+]
 
 ARRAYS = (".npy", ".npz")
 AT_ONCE = 256  # rows of a NumPy file in memory
@@ -181,6 +191,19 @@ def pictures_of(data: str, image: ImageConfig, data_dir: Path) -> Iterator[Pictu
     return _of_name(data, image, data_dir)
 
 
+def picture_of(data: str, image: ImageConfig) -> Picture:
+    """One picture, or the row of a NumPy file that "file.npy#row" names; raises ValueError if there is no such."""
+    if Path(data).is_file() and Path(data).suffix not in ARRAYS:
+        return _read(Path(data), image)
+    file, _, row = data.rpartition("#")
+    if not (Path(file).suffix in ARRAYS and Path(file).is_file() and row.isdigit()):
+        raise ValueError(f"there is no picture {data}; name one, or a row of a NumPy file, such as file.npy#0")
+    number = _shape(Path(file))[0][0]
+    if int(row) >= number:
+        raise ValueError(f"{file} has {number} images: rows 0 to {number - 1}, not {row}")
+    return next(_rows(Path(file), image, int(row)))
+
+
 def _read(path: Path, image: ImageConfig) -> Picture:
     try:
         with opened(str(path)) as (picture, stored):
@@ -190,10 +213,10 @@ def _read(path: Path, image: ImageConfig) -> Picture:
         return Picture(str(path), error=_reason(error))
 
 
-def _rows(path: Path, image: ImageConfig) -> Iterator[Picture]:
+def _rows(path: Path, image: ImageConfig, first: int = 0) -> Iterator[Picture]:
     shape, axis = _shape(path)
     look, stored = _look_of_rows(path, shape, axis), array._stored(path)
-    for start in range(0, len(stored), AT_ONCE):
+    for start in range(first, len(stored), AT_ONCE):
         few = stored[start : start + AT_ONCE]
         few = few[:, None] if axis is None else np.moveaxis(few, axis, 1)
         for row, pixels in enumerate(to_images(few, image)[0], start):
