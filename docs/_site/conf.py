@@ -37,6 +37,7 @@ html_theme = "furo"
 html_extra_path = ["index.html"]
 html_copy_source = False
 html_show_copyright = False
+smartquotes = False  # pages are shown as they are written
 html_static_path = ["static"]
 html_css_files = ["wide.css"]
 html_theme_options = {"navigation_with_keys": True}
@@ -138,7 +139,7 @@ def _as_rst(block: str) -> str:
     """One block between empty lines: what reStructuredText takes for marks is escaped, but in doctests."""
     if block.lstrip().startswith(">>>"):
         return block
-    lines = textwrap.dedent(block).split("\n")
+    lines = textwrap.dedent(block).strip().split("\n")
     if any(line.startswith(" ") for line in lines):
         return "\n".join(
             f"  {escaped(line.strip())}" if line.startswith(" ") else f"\n* {escaped(line)}" for line in lines
