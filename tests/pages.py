@@ -5,7 +5,7 @@ from itertools import chain
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-PATTERNS = ("*.md", "*/README.md", "docs/*.md", "docs/*/README.md", "docs/api/*.md")
+PATTERNS = ("*.md", "[!.]*/README.md", "docs/*.md", "docs/*/README.md", "docs/api/*.md")
 PAGES = sorted({file.relative_to(ROOT) for file in chain.from_iterable(map(ROOT.glob, PATTERNS))})
 FENCE = re.compile(r"^( *)```(\w*)\n(.*?)^ *```", re.MULTILINE | re.DOTALL)
 
@@ -22,7 +22,7 @@ def prose(page):
 def links(page):
     """The targets of a page's links and pictures that are not of the web."""
     without_code = re.sub(r"`[^`\n]*`", "", prose(page))
-    targets = re.findall(r"\]\(([^()\s]+)\)", without_code)
+    targets = re.findall(r"\]\(<?([^()<>\s]+)>?\)", without_code)
     return [target for target in targets if not re.match(r"[a-z]+:", target)]
 
 
