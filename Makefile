@@ -23,7 +23,7 @@ endif
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help study-there data-named run score audit carry doctor test coverage test-slow test-slurm check bench
+.PHONY: help study-there data-named run score audit carry doctor test coverage test-slow test-slurm check docs bench
 
 help:
 	@echo 'make run        the study of config.yaml; another one: make run STUDY=studies/smoke.yaml'
@@ -36,6 +36,7 @@ help:
 	@echo 'make test-slow  the slow ones: minutes'
 	@echo 'make test-slurm the workflow on a one-node SLURM, which apt installs if it is not there'
 	@echo 'make check      format, lint, types'
+	@echo 'make docs       the site of all pages, site/index.html; warnings are errors'
 	@echo 'make bench      speed and memory against peers (benchmarks/README.md)'
 	@echo 'CORES=n limits the cores used; PYTHON=... is the interpreter that $(VENV) is made with.'
 
@@ -108,6 +109,11 @@ check: $(INSTALLED)
 	snakefmt --check Snakefile workflow
 	mypy
 	snakemake --lint
+
+# Anew each time: what Sphinx keeps does not tell that a plug-in changed.
+docs: $(INSTALLED)
+	sphinx-build --quiet --fresh-env --fail-on-warning --keep-going --conf-dir docs/_site --doctree-dir site/.doctrees . site
+	@echo 'site    site/index.html'
 
 benchmarks/.packages: benchmarks/requirements.txt
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --upgrade --target $@ --requirement $<

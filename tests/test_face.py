@@ -17,7 +17,7 @@ from immature_ood.kinds.images import Config as ImageConfig
 from immature_ood.registry import names, parse
 from immature_ood.study import TrainingConfig
 
-README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+PAGE = (Path(__file__).parents[1] / "docs/python.md").read_text(encoding="utf-8")
 SMALL = {"architecture": "glow", "blocks": 1, "steps": 1, "hidden_channels": 4}
 OPTIONS = {"batch_size": 16, "initialisation_images": 32}
 
@@ -51,10 +51,10 @@ def test_every_name_is_there_for_people_and_for_type_checkers():
         _ = ood.extarct
 
 
-def test_the_lines_of_readme_run(capsys):
-    (lines,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+def test_the_first_lines_from_python_run(capsys):
+    lines = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)[0]
     assert len(lines.splitlines()) <= 10
-    exec(compile(lines, "README.md", "exec"), {})
+    exec(compile(lines, "docs/python.md", "exec"), {})
     said, expected = capsys.readouterr().out, re.search(r"value=(.*), low=(.*), high=([0-9.]+)", lines)
     found = re.search(r"value=(.*), low=(.*), high=([0-9.]+)", said)
     assert [round(float(each), 2) for each in found.groups()] == [float(each) for each in expected.groups()]

@@ -78,8 +78,9 @@ def test_the_wheel_holds_the_package_and_nothing_else(wheel):
     assert inside == source | {Path("immature_ood/py.typed")}
 
 
-def test_readme_from_python_runs_without_snakemake(python, tmp_path):
-    (lines,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)
+def test_the_first_lines_from_python_run_without_snakemake(python, tmp_path):
+    page = (ROOT / "docs/python.md").read_text(encoding="utf-8")
+    lines = re.findall(r"```python\n(.*?)```", page, re.DOTALL)[0]
     done = run(python, f"{lines}\nprint(ood.__file__)", tmp_path)
     assert done.returncode == 0, done.stderr
     estimate, file = done.stdout.splitlines()

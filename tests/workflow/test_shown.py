@@ -1,4 +1,4 @@
-"""What README shows runs as it stands."""
+"""What docs/studies.md and docs/commands.md show runs as it stands."""
 
 import re
 
@@ -11,13 +11,13 @@ from test_workflow import ROOT, copy_project, jobs, snakemake
 
 from immature_ood.planning import plan
 
-README = (ROOT / "README.md").read_text(encoding="utf-8")
+STUDIES, COMMANDS = ((ROOT / f"docs/{page}.md").read_text(encoding="utf-8") for page in ("studies", "commands"))
 
 
 @pytest.fixture(scope="module")
 def study():
-    """The study of one's own images that README shows, as text."""
-    (found,) = re.findall(r"```yaml\n(.*?)```", README, re.DOTALL)
+    """The study of one's own images that docs/studies.md shows, as text."""
+    (found,) = re.findall(r"```yaml\n(.*?)```", STUDIES, re.DOTALL)
     return found
 
 
@@ -35,7 +35,7 @@ def pictures(tmp_path, study):
     return tmp_path
 
 
-def test_the_study_of_readme_is_one(pictures, study, monkeypatch):
+def test_the_study_of_ones_own_images_is_one(pictures, study, monkeypatch):
     monkeypatch.chdir(pictures)
     planned = plan(yaml.safe_load(study))
     assert planned.id_datasets == [*planned.datasets]
@@ -44,7 +44,7 @@ def test_the_study_of_readme_is_one(pictures, study, monkeypatch):
 
 
 @pytest.mark.slow
-def test_the_study_of_readme_runs(pictures, study):
+def test_the_study_of_ones_own_images_runs(pictures, study):
     (pictures / "project").mkdir()
     project = copy_project(pictures / "project")
     (pictures / "pictures").rename(project / "pictures")
@@ -56,8 +56,8 @@ def test_the_study_of_readme_runs(pictures, study):
     assert table["auroc"].max() > 0.9  # pixels of noise, and the same enlarged
 
 
-def test_the_table_of_another_study_that_readme_names_is_planned(tmp_path):
-    (command,) = re.findall(r"^snakemake (.*--configfile studies/smoke\.yaml) ", README, re.MULTILINE)
+def test_the_table_of_another_study_is_planned(tmp_path):
+    (command,) = re.findall(r"^snakemake (.*--configfile studies/smoke\.yaml) ", COMMANDS, re.MULTILINE)
     target, study = command.split()[2], command.split()[-1]
     plan = jobs(copy_project(tmp_path), target, study=study)
     assert plan == {"make_images": 2, "train": 3, "extract": 3, "fit": 3, "score": 3, "training_log": 1, "evaluate": 1}
