@@ -76,7 +76,7 @@ carry: study-there $(INSTALLED)
 	ls -sh carry.tar
 
 doctor: study-there $(INSTALLED)
-	python -m immature_ood.doctor $(study)
+	python -m immature_ood doctor $(study)
 
 # Small tensors gain nothing from two threads, which wait for one another.
 test coverage test-slow: export OMP_NUM_THREADS = 1

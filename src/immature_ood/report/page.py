@@ -15,7 +15,7 @@ from PIL import Image
 from immature_ood.controls import ALL, solved_pairs
 from immature_ood.evaluation import PAIR
 from immature_ood.plots.overlap import BANDWIDTH
-from immature_ood.plots.words import duration, readable
+from immature_ood.words import duration, readable
 from immature_ood.report import charts, words
 from immature_ood.report.looks import DARK, LIGHT, css_variables
 from immature_ood.report.pictures import COLUMNS, Gallery, figure_uri, gallery
