@@ -48,13 +48,7 @@ study-there:
 	@test -f $(study) || { echo there is no study $(study) >&2; exit 1; }
 
 run: study-there $(INSTALLED)
-	@name=$$(python -m immature_ood.study $(study)) && results=results/$$name && \
-	$(SNAKEMAKE) && $(SNAKEMAKE) --report "$$results/snakemake-report.html" && \
-	echo && cat "$$results/tables/summary.txt" && echo && \
-	echo "report  $$results/report.html" && \
-	echo "tables  $$results/tables/auroc.csv" && \
-	echo "plots   $$results/plots/" && \
-	echo "jobs    $$results/snakemake-report.html"
+	@python -m immature_ood run $(study) --cores $(CORES)
 
 audit: $(INSTALLED)
 	for study in studies/audit.yaml studies/audit-*.yaml; do \

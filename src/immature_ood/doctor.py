@@ -26,8 +26,8 @@ from immature_ood.gradients import layer_norms
 from immature_ood.gradients.products import has_bfloat16
 from immature_ood.models import make_model
 from immature_ood.planning import faults_of_threads, plan_of_file
-from immature_ood.words import duration
 from immature_ood.study import Study, StudyError
+from immature_ood.words import duration
 
 __all__ = ["Cost", "cost_of", "diagnose", "examine"]
 

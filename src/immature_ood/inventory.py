@@ -23,7 +23,7 @@ class Made:
 
 @dataclass(frozen=True)
 class Entry:
-    """A config file. study: None if it holds none. faults: why, or what of the study cannot be had here, a line each."""
+    """A config file. study: None if it holds none. faults: why, or what of the study cannot be had here."""
 
     path: Path
     purpose: str
