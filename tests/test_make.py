@@ -58,7 +58,7 @@ def make(project, *arguments):
     """The exit status, and what make and all it calls say."""
     variables = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
     variables["PYTHONPATH"] = os.pathsep.join([str(ROOT / "src"), os.environ.get("PYTHONPATH", "")])
-    done = subprocess.run(["make", *arguments], cwd=project, env=variables, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(["make", *arguments], cwd=project, env=variables, capture_output=True, text=True, timeout=300)
     return done.returncode, done.stdout + done.stderr
 
 
