@@ -50,13 +50,7 @@ study-there:
 	@test -f $(study) || { echo there is no study $(study) >&2; exit 1; }
 
 run: study-there $(INSTALLED)
-	@name=$$(python -m immature_ood.study $(study)) && results=results/$$name && \
-	$(SNAKEMAKE) && $(SNAKEMAKE) --report "$$results/snakemake-report.html" && \
-	echo && cat "$$results/tables/summary.txt" && echo && \
-	echo "report  $$results/report.html" && \
-	echo "tables  $$results/tables/auroc.csv" && \
-	echo "plots   $$results/plots/" && \
-	echo "jobs    $$results/snakemake-report.html"
+	@python -m immature_ood run $(study) --cores $(CORES)
 
 data-named:
 	@test -n $(call quoted,$(value DATA)) || { echo 'say what to score: make score STUDY=... DATA=folder' >&2; exit 1; }
@@ -85,7 +79,7 @@ carry: study-there $(INSTALLED)
 	ls -sh carry.tar
 
 doctor: study-there $(INSTALLED)
-	python -m immature_ood.doctor $(study)
+	python -m immature_ood doctor $(study)
 
 # Small tensors gain nothing from two threads, which wait for one another.
 test coverage test-slow: export OMP_NUM_THREADS = 1

@@ -20,8 +20,8 @@ ROOT = Path(__file__).parents[1]
 SMOKE = yaml.safe_load((ROOT / "studies/smoke.yaml").read_text())
 
 
-def run(*arguments, folder=ROOT):
-    command = [sys.executable, "-m", "immature_ood.doctor", *map(str, arguments)]
+def run(*arguments, folder=ROOT, door="immature_ood.doctor"):
+    command = [sys.executable, "-m", *door.split(), *map(str, arguments)]
     return subprocess.run(command, cwd=folder, capture_output=True, text=True)
 
 
@@ -32,12 +32,16 @@ def test_the_smoke_study_is_well():
     assert "BAD" not in done.stdout
 
 
-def test_what_is_wrong_is_said_and_the_status_is_1(tmp_path):
+DOORS = {"immature_ood.doctor": 1, "immature_ood doctor": 2}  # and the status of what is no study
+
+
+@pytest.mark.parametrize("door", DOORS)
+def test_what_is_wrong_is_said_and_the_status_is_1(tmp_path, door):
     config = SMOKE | {"device": "cuda", "seeds": [*range(10_000)], "epochs": [*range(10_000)]}
     (tmp_path / "large.yaml").write_text(yaml.safe_dump(config))
     if torch.cuda.is_available():
         pytest.skip("there is a GPU")
-    done = run(tmp_path / "large.yaml")
+    done = run(tmp_path / "large.yaml", door=door)
     assert done.returncode == 1
     assert "BAD device: cuda, but torch sees no GPU here" in done.stdout
     assert "BAD disk:" in done.stdout
@@ -66,11 +70,13 @@ def test_bfloat16_on_a_processor_that_emulates_it_is_said(monkeypatch, tmp_path,
         ("- a", "a list"),
     ],
 )
-def test_what_is_no_study_is_one_clear_error(tmp_path, content, said):
+@pytest.mark.parametrize("door", DOORS)
+def test_what_is_no_study_is_one_clear_error(tmp_path, content, said, door):
     if content is not None:
         (tmp_path / "study.yaml").write_text(content)
-    done = run("study.yaml", folder=tmp_path)
-    assert done.returncode == 1
+    done = run("study.yaml", folder=tmp_path, door=door)
+    assert done.returncode == DOORS[door]
+    assert "study.yaml: " in done.stderr
     assert said in done.stderr
     assert "Traceback" not in done.stderr
 
@@ -83,8 +89,18 @@ def test_the_cost_is_counted():
     assert (cost.train_jobs, cost.extract_jobs) == (2 * 2 * 5, 2 * 2 * 3)  # ends at 0, 5, 10, 15, 20
     weights = 20 * 3 * 4 * cost.parameters
     assert cost.gibibytes * 2**30 > weights
-    assert cost.train_hours > 0
-    assert cost.extract_hours > 0
+    assert cost.train_seconds > 0
+    assert cost.extract_seconds > 0
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"), [(0.5, "0.5 s"), (42, "42 s"), (180, "3 min"), (5400, "1.5 h"), (864000, "10 d")]
+)
+def test_times_are_said_in_their_unit(tmp_path, monkeypatch, seconds, said):
+    cost = doctor.Cost(1, 1, 6, 6, train_seconds=seconds, extract_seconds=1, gibibytes=0.1)
+    monkeypatch.setattr(doctor, "cost_of", lambda *_: cost)
+    lines = [line for _, line in doctor.diagnose(Study.parse(SMOKE), tmp_path)]
+    assert f"6 training jobs, {said}; 6 feature jobs, 1 s, one after another" in "\n".join(lines)
 
 
 def said_of(data_dir, **options):

@@ -1,6 +1,6 @@
 """`make`, as a person calls it: in a folder with a space, with a study of any name, and with no study at all.
 
-The environment is a stand-in whose python is that of the tests and whose snakemake only says how it was called.
+The environment is a stand-in whose python is that of the tests; its snakemake only says how it was called.
 """
 
 import json
@@ -13,10 +13,15 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 STUDY = {"name": "mine", "datasets": {"digits": {}, "glyphs": {}}, "epochs": [0, 1]}
-SNAKEMAKE = """#!{python}
-import json, sys
-with open("calls", "a") as file:
-    print(json.dumps(sys.argv[1:]), file=file)
+SNAKEMAKE = """
+import json
+from pathlib import Path
+
+def main(arguments):
+    with open("calls", "a") as file:
+        print(json.dumps(arguments), file=file)
+    if "--report" in arguments:
+        Path(arguments[-1]).touch()
 """
 
 
@@ -26,7 +31,8 @@ def project(tmp_path):
     folder = tmp_path / "my drive" / "project"
     (folder / "results/mine/tables").mkdir(parents=True)
     (folder / "results/mine/tables/summary.txt").write_text("All in all.\n")
-    for file in ("Makefile", "pyproject.toml", "constraints.txt"):
+    (folder / "results/mine/report.html").touch()
+    for file in ("Makefile", "Snakefile", "pyproject.toml", "constraints.txt"):
         (folder / file).write_bytes((ROOT / file).read_bytes())
     return folder
 
@@ -36,10 +42,13 @@ def environment(tmp_path, project):
     """An environment with a stand-in for snakemake, newer than what it is installed from."""
     folder = tmp_path / "environment"
     (folder / "bin").mkdir(parents=True)
-    (folder / "bin/snakemake").write_text(SNAKEMAKE.format(python=sys.executable))
-    (folder / "bin/snakemake").chmod(0o755)
+    (folder / "packages/snakemake").mkdir(parents=True)
+    (folder / "packages/snakemake/__init__.py").touch()
+    (folder / "packages/snakemake/cli.py").write_text(SNAKEMAKE)
     # Not a link: Python would then look for its packages here.
-    (folder / "bin/python").write_text(f'#!/bin/sh\nexec "{sys.executable}" "$@"\n')
+    (folder / "bin/python").write_text(
+        f'#!/bin/sh\nPYTHONPATH="{folder}/packages:$PYTHONPATH" exec "{sys.executable}" "$@"\n'
+    )
     (folder / "bin/python").chmod(0o755)
     (folder / "installed").touch()
     return folder
@@ -49,7 +58,7 @@ def make(project, *arguments):
     """The exit status, and what make and all it calls say."""
     variables = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
     variables["PYTHONPATH"] = os.pathsep.join([str(ROOT / "src"), os.environ.get("PYTHONPATH", "")])
-    done = subprocess.run(["make", *arguments], cwd=project, env=variables, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(["make", *arguments], cwd=project, env=variables, capture_output=True, text=True, timeout=300)
     return done.returncode, done.stdout + done.stderr
 
 
@@ -80,7 +89,7 @@ def test_a_run_asks_the_project_for_the_name_of_the_study(project, environment, 
     (project / file).write_bytes(content.encode())
     code, said = make(project, "run", "CORES=1", f"VENV={environment}", f"STUDY={file}")
     assert code == 0, said
-    run = ["--cores", "1", "--configfile", file]
+    run = ["--logger", "immature-ood", "--configfile", file, "--cores", "1"]
     assert calls(project) == [run, [*run, "--report", "results/mine/snakemake-report.html"]]
     assert "All in all." in said
     assert "report  results/mine/report.html\n" in said
@@ -118,7 +127,7 @@ def test_a_study_that_is_not_valid_is_said_in_a_line_a_fault_before_any_work(pro
     lines = [line for line in said.splitlines() if not line.startswith("make: ***")]
     assert code == 2
     assert len(lines) == 2, said  # epoch is unknown, epochs is missing
-    assert all(line.startswith("bad.yaml: epoch") for line in lines)
+    assert all(line.removeprefix("error: ").startswith("bad.yaml: epoch") for line in lines)
     assert calls(project) == []
 
 

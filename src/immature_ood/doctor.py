@@ -1,4 +1,4 @@
-"""What a study will cost and whether this machine can run it: python -m immature_ood.doctor config.yaml."""
+"""What a study will cost and whether this machine can run it: immature-ood doctor, or python -m immature_ood.doctor."""
 
 import argparse
 import math
@@ -18,7 +18,6 @@ import torch
 
 from immature_ood import registry, runtime
 from immature_ood.config import DatasetConfig, ModelConfig
-from immature_ood.config_file import read_config
 from immature_ood.datasets import Source, uses_training_set
 from immature_ood.density import DensityModel
 from immature_ood.downloads import Download
@@ -26,10 +25,11 @@ from immature_ood.extraction import objectives_of
 from immature_ood.gradients import layer_norms
 from immature_ood.gradients.products import has_bfloat16
 from immature_ood.models import make_model
-from immature_ood.planning import faults_of_threads, plan
+from immature_ood.planning import faults_of_threads, plan_of_file
 from immature_ood.study import Study, StudyError
+from immature_ood.words import duration
 
-__all__ = ["Cost", "cost_of", "diagnose"]
+__all__ = ["Cost", "cost_of", "diagnose", "examine"]
 
 PACKAGES = ("snakemake", "torch", "numpy", "scipy", "scikit-learn", "pandas", "matplotlib", "safetensors", "pydantic")
 TIMED_IMAGES = 8  # a step of them, scaled to the study: good to some 30 %
@@ -41,15 +41,16 @@ FLOAT_BYTES = 4
 class Cost:
     """What one model of a study costs, over all ID data sets and seeds.
 
-    jobs: of training and of features. hours: of one process on this machine, training and features. gibibytes: on disk.
+    jobs: of training and of features. seconds: of one process on this machine, training and features. gibibytes: on
+    disk.
     """
 
     parameters: int
     layers: int
     train_jobs: int
     extract_jobs: int
-    train_hours: float
-    extract_hours: float
+    train_seconds: float
+    extract_seconds: float
     gibibytes: float
 
 
@@ -71,8 +72,8 @@ def cost_of(study: Study, config: ModelConfig, device: torch.device) -> Cost:
         layers=layers,
         train_jobs=chains * kept,
         extract_jobs=chains * len(study.epochs),
-        train_hours=train_images * train_seconds / 3600,
-        extract_hours=chains * len(study.epochs) * extracted * norm_seconds / 3600,
+        train_seconds=train_images * train_seconds,
+        extract_seconds=chains * len(study.epochs) * extracted * norm_seconds,
         gibibytes=(weights + features) / 2**30,
     )
 
@@ -206,8 +207,8 @@ def _size(path: Path) -> tuple[int, ...]:
 def _described(name: str, cost: Cost) -> str:
     return (
         f"model {name}: {cost.parameters:,} parameters in {cost.layers} layers; "
-        f"{cost.train_jobs} training jobs, {cost.train_hours:.2g} hours; {cost.extract_jobs} feature jobs, "
-        f"{cost.extract_hours:.2g} hours, one after another on this device; {cost.gibibytes:.2g} GiB on disk"
+        f"{cost.train_jobs} training jobs, {duration(cost.train_seconds)}; {cost.extract_jobs} feature jobs, "
+        f"{duration(cost.extract_seconds)}, one after another on this device; {cost.gibibytes:.2g} GiB on disk"
     )
 
 
@@ -217,20 +218,27 @@ def _disk(results: Path, needed: float) -> tuple[bool, str]:
     return free > needed, f"disk: {needed:.2g} GiB needed at most, {free:.3g} GiB free at {results}"
 
 
-def main() -> None:
-    """Prints the diagnosis; ends with 1 if something is wrong."""
-    parser = argparse.ArgumentParser(prog="doctor", description=__doc__)
-    parser.add_argument("study", type=Path, nargs="?", default=Path("config.yaml"), help="a study's config")
-    path = parser.parse_args().study
-    try:
-        study = plan(read_config(path))
-    except StudyError as error:
-        sys.exit("\n".join(f"{path}: {line}" for line in str(error).splitlines()))
+def examine(path: Path) -> bool:
+    """Prints the diagnosis of the study in a config file, a line at a time; whether all is well.
+
+    Raises StudyError, one line a fault, if there is no study in the file.
+    """
+    study = plan_of_file(path)
     well = True
     for fine, line in diagnose(study, Path("results") / study.name):
         well &= fine
         print(f"{'ok ' if fine else 'BAD'} {line}", flush=True)
-    sys.exit(not well)
+    return well
+
+
+def main() -> None:
+    """The diagnosis; ends with 1 if something is wrong."""
+    parser = argparse.ArgumentParser(prog="doctor", description=__doc__)
+    parser.add_argument("study", type=Path, nargs="?", default=Path("config.yaml"), help="a study's config")
+    try:
+        sys.exit(not examine(parser.parse_args().study))
+    except StudyError as error:
+        sys.exit(str(error))
 
 
 if __name__ == "__main__":

@@ -7,14 +7,22 @@ from typing import Any
 
 from immature_ood import registry
 from immature_ood.config import DatasetConfig
-from immature_ood.config_file import faults_of_file
+from immature_ood.config_file import faults_of_file, read_config
 from immature_ood.datasets import chosen_labels, class_faults, unit_of
 from immature_ood.kinds import KindOfData
 from immature_ood.shares import with_shares
 from immature_ood.storage import StorageError, check_writable
 from immature_ood.study import Study, StudyError
 
-__all__ = ["faults", "faults_here", "faults_of_processor", "faults_of_threads", "plan", "results_folders"]
+__all__ = [
+    "faults",
+    "faults_here",
+    "faults_of_processor",
+    "faults_of_threads",
+    "plan",
+    "plan_of_file",
+    "results_folders",
+]
 
 CPU_INFO = Path("/proc/cpuinfo")
 GPUS = [Path(place) for place in ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg")]  # of NVIDIA, AMD, and Windows' Linux
@@ -36,6 +44,14 @@ def plan(config: Mapping[str, Any], files: Iterable[str | Path] = (), *, here: b
     if found:
         raise StudyError("\n".join(found))
     return study
+
+
+def plan_of_file(path: str | Path, *, here: bool = True) -> Study:
+    """The study of a config file, as plan has it; raises StudyError, whose lines begin with the path."""
+    try:
+        return plan(read_config(path), here=here)
+    except StudyError as error:
+        raise StudyError("\n".join(f"{path}: {line}" for line in str(error).splitlines())) from None
 
 
 def _key(line: str) -> str:

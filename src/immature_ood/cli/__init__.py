@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from immature_ood.cli import explain, fit, info, score
+from immature_ood.cli import doctor, explain, fit, info, run, score, studies
 
 __all__ = ["app", "main"]
 
@@ -19,7 +19,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 80},
 )
-for command in (fit.fit, score.score, explain.explain, info.info):
+for command in (fit.fit, score.score, explain.explain, info.info, studies.studies, doctor.doctor, run.run):
     app.command()(command)
 
 

@@ -3,10 +3,13 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import IntEnum
+from pathlib import Path
 
 import typer
 
-__all__ = ["Code", "failures", "say", "warn"]
+__all__ = ["Code", "checkout", "failures", "say", "warn"]
+
+PROJECT = Path(__file__).resolve().parents[3]  # where the package is not installed, but read from a checkout
 
 
 class Code(IntEnum):
@@ -27,6 +30,12 @@ def say(line: str) -> None:
 def warn(line: str) -> None:
     """A line for people that says what may be wrong."""
     typer.secho(f"warning: {line}", err=True, fg="yellow")
+
+
+def checkout() -> str:
+    """What to do where there is no Snakefile: the end of an error message."""
+    known = f", such as {PROJECT}" if (PROJECT / "Snakefile").is_file() else ""
+    return f"go to a checkout of the project{known}"
 
 
 @contextmanager

@@ -25,7 +25,7 @@ from immature_ood.plots.style import (
     title,
     zero_and_log,
 )
-from immature_ood.plots.words import compact, duration, readable
+from immature_ood.words import compact, duration, readable
 
 __all__ = ["auroc_by_cost", "auroc_by_epoch", "headline"]
 

@@ -14,7 +14,7 @@ from matplotlib.ticker import MaxNLocator
 from immature_ood.detector_table import total_seconds
 from immature_ood.plots.rows import once, one_model
 from immature_ood.plots.style import GREY, Look, legend, looks_of, panels, styled, title
-from immature_ood.plots.words import duration, readable
+from immature_ood.words import duration, readable
 
 __all__ = ["auroc_by_total_cost", "pareto_front"]
 

@@ -11,7 +11,7 @@ from matplotlib.image import AxesImage
 
 from immature_ood.plots.rows import of_id_dataset, once, one_model
 from immature_ood.plots.style import DOUBLE, looks_of, new_figure, styled, title
-from immature_ood.plots.words import readable
+from immature_ood.words import readable
 
 __all__ = ["dial_heat_map"]
 

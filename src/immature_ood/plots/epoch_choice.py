@@ -12,7 +12,7 @@ from matplotlib.ticker import MaxNLocator
 from immature_ood.controls import ALL, UNSOLVED
 from immature_ood.plots.rows import once, one_model
 from immature_ood.plots.style import GREY, leave_empty, legend, looks_of, panels, styled, title
-from immature_ood.plots.words import readable
+from immature_ood.words import readable
 
 __all__ = ["regret_by_rule"]
 

@@ -26,7 +26,7 @@ from immature_ood.plots.style import (
     title,
     zero_and_log,
 )
-from immature_ood.plots.words import readable
+from immature_ood.words import readable
 
 __all__ = ["false_alarms"]
 

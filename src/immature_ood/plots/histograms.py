@@ -10,7 +10,7 @@ from matplotlib.patches import Patch
 
 from immature_ood.plots.rows import once
 from immature_ood.plots.style import legend, looks_of, panels, styled, title
-from immature_ood.plots.words import readable
+from immature_ood.words import readable
 
 __all__ = ["score_histograms"]
 

@@ -15,7 +15,7 @@ from immature_ood.evaluation import PAIR
 from immature_ood.maturity import IMMATURE, MATURE
 from immature_ood.plots.rows import once, pairs
 from immature_ood.plots.style import GREY, leave_empty, legend, looks_in_turn, looks_of, panels, styled, title
-from immature_ood.plots.words import readable
+from immature_ood.words import readable
 
 __all__ = ["auroc_by_excess", "models_by_excess"]
 

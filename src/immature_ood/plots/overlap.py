@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from immature_ood.evaluation import PAIR
 from immature_ood.plots.rows import once, pairs
 from immature_ood.plots.style import GREY, panels, styled, title
-from immature_ood.plots.words import readable
+from immature_ood.words import readable
 
 __all__ = ["overlap_and_auroc"]
 

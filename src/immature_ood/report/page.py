@@ -15,7 +15,6 @@ from PIL import Image
 from immature_ood.controls import ALL, solved_pairs
 from immature_ood.evaluation import PAIR
 from immature_ood.plots.overlap import BANDWIDTH
-from immature_ood.plots.words import duration, readable
 from immature_ood.report import charts, words
 from immature_ood.report.looks import DARK, LIGHT, css_variables
 from immature_ood.report.pictures import COLUMNS, Gallery, figure_uri, gallery
@@ -33,6 +32,7 @@ from immature_ood.report.rows import (
 )
 from immature_ood.report.views import BINS, Extreme, View, chosen_samples, extremes, views
 from immature_ood.scores import Scores
+from immature_ood.words import duration, readable
 
 __all__ = ["PARTS", "page"]
 

@@ -14,8 +14,8 @@ from immature_ood.evaluation import PAIR, verdict
 from immature_ood.intervals import Estimate
 from immature_ood.maturity import CHAIN, ONE_PASS
 from immature_ood.means import interval
-from immature_ood.plots.words import duration, readable
 from immature_ood.report.results import Headline, Results
+from immature_ood.words import duration, readable
 
 __all__ = ["NEAR", "Chip", "ChipRow", "Claim", "chips", "claim_rows", "claims", "costs", "still_falling"]
 

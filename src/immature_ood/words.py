@@ -1,4 +1,4 @@
-"""Names and numbers as a reader of a figure wants them."""
+"""Names and numbers as a reader of a figure, or of a line, wants them."""
 
 __all__ = ["compact", "duration", "readable"]
 
