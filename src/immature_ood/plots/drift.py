@@ -12,7 +12,7 @@ from matplotlib.lines import Line2D
 
 from immature_ood.plots.rows import once, one_model
 from immature_ood.plots.style import GREY, legend, looks_of, panels, styled, title
-from immature_ood.plots.words import readable
+from immature_ood.words import readable
 
 __all__ = ["drift"]
 
