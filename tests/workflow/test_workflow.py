@@ -195,6 +195,23 @@ def test_without_snakemake_the_same_files_are_made_from_a_list_of_jobs(project, 
     assert run() == (1, "error: the code here is not that of the list: training; bring both again\n")
 
 
+@pytest.mark.slow
+def test_without_snakemake_changed_images_are_those_of_their_set_in_whatever_order_they_are_named(tmp_path):
+    """A list of jobs is JSON, whose keys are sorted, and the files of a rule are in the study's order."""
+    elsewhere = copy_project(tmp_path / "elsewhere")
+    dials = "turned: {source: dial, of: digits, dial: rotation, amount: 1}"
+    dials += ", blurred: {source: dial, of: digits, dial: blur, amount: 0.5}"
+    option = ["--config", f"datasets={{{dials}}}", "id_datasets=[digits]", "epochs=[1]"]
+    snakemake(elsewhere, "jobs", *option)
+    without = [sys.executable, "-m", "immature_ood.run", "results/smoke/jobs.json"]
+    environment = os.environ | {"PYTHONPATH": str(elsewhere / "src")}
+    subprocess.run(without, cwd=elsewhere, env=environment, capture_output=True, check=True, timeout=600)
+    for name in ("turned", "blurred"):
+        file = elsewhere / f"results/smoke/features/digits/glow/seed=0/epoch=1/test-{name}.safetensors"
+        assert {each.dataset for each in load_features(file)[1].values()} == {name}
+    assert not {"train", "extract", "extract_changed"} & {*jobs(elsewhere, "scores", *option)}
+
+
 def test_one_table_alone_runs_one_job(project):
     before = (project / "results/smoke/tables/auroc_digits.csv").read_bytes()
     said = snakemake(project, "--force", "results/smoke/tables/auroc_digits.csv")

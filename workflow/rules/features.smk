@@ -95,7 +95,7 @@ if study.changed:
             features=study.features.model_dump(exclude={"layers"}),
             layers=lambda wildcards: layers_of_features(),
             statistics=statistics_of,
-            changed=study.changed,
+            changed=[[*each] for each in study.changed.items()],  # in order, also in JSON
             source=lambda wildcards: sources(
                 "extract_changed.py",
                 registry.file_of("models", study.models[wildcards.model].architecture),

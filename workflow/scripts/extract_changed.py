@@ -23,11 +23,11 @@ with job(snakemake.log) as say:
     model.to(device)
     tests = [read_json(path)["splits"]["test"] for path in snakemake.input.manifests]
     changed = snakemake.params.changed
-    pixels_of = {f"{dataset}/test": test["sha256"] for dataset, test in zip(changed, tests, strict=True)}
+    pixels_of = {f"{dataset}/test": test["sha256"] for (dataset, _), test in zip(changed, tests, strict=True)}
     made_from = dict(snakemake.params.items()) | {"pixels": pixels_of}
     with progress(f"features of {checkpoint.id_dataset} epoch {checkpoint.epoch}", len(changed)) as advance:
         for (dataset, original), test, source, output in zip(
-            changed.items(), tests, snakemake.input.test, snakemake.output.test, strict=True
+            changed, tests, snakemake.input.test, snakemake.output.test, strict=True
         ):
             pixels = load_split(source, data.check)[: config.test_images]
             features = extract(
