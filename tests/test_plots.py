@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+import zlib
 
 import matplotlib
 import numpy as np
@@ -60,6 +61,22 @@ def auroc_table(
             | {"images_seen": 3000 * epoch, "train_seconds": epoch * 14.3 + seed}
         )
     return pd.DataFrame(rows)
+
+
+def means_of(table, seeds=1):
+    """Means over pairs as means.csv has them, with an interval that nothing else draws, and rows over some pairs."""
+    rows = table[table["id_dataset"] != table["ood_dataset"]]
+    means = rows.groupby(["model", "detector", "batch_size", "epoch"])["auroc"].mean().reset_index()
+    means = means.assign(over="all", pairs=len(rows[["id_dataset", "ood_dataset"]].drop_duplicates()), seeds=seeds)
+    means = means.assign(auroc_pairs_low=means["auroc"] - 0.031, auroc_pairs_high=means["auroc"] + 0.017)
+    return pd.concat([means, means.assign(over="unsolved", auroc=0.123)])
+
+
+def headline(table, controls=()):
+    return plots.headline(table, means_of(table), controls)
+
+
+CONTROLS = ("image_statistics", "pixel_knn")
 
 
 def models_table():
@@ -269,9 +286,14 @@ FIGURES = {
     "cost": lambda: plots.auroc_by_cost(auroc_table(), "digits"),
     "cost, four OOD sets": lambda: plots.auroc_by_cost(auroc_table(("svhn",), FIVE, (0, *LATE)), "svhn"),
     "cost, untrained only": lambda: plots.auroc_by_cost(auroc_table(epochs=(0,)), "digits"),
-    "headline": lambda: plots.headline(auroc_table()),
-    "headline, one pair": lambda: plots.headline(auroc_table(("digits",), ("photos",), epochs=(0,), batch_sizes=(1,))),
-    "headline, without gradient norms": lambda: plots.headline(auroc_table(detectors=("likelihood",))),
+    "headline": lambda: headline(auroc_table()),
+    "headline, six detectors and two controls": lambda: headline(
+        auroc_table(FIVE[:4], FIVE[:4], LATE, (0, 1), detectors=(*DETECTORS, "a", "b", "c", *CONTROLS)), CONTROLS
+    ),
+    "headline, too many pairs for panels": lambda: headline(auroc_table(DATASETS, [f"set_{i}" for i in range(20)])),
+    "headline, one ID set": lambda: headline(auroc_table(("digits",), [f"set_{i}" for i in range(9)])),
+    "headline, one pair": lambda: headline(auroc_table(("digits",), ("photos",), epochs=(0,), batch_sizes=(1,))),
+    "headline, without gradient norms": lambda: headline(auroc_table(detectors=("likelihood",))),
     "total cost": lambda: plots.auroc_by_total_cost(detector_rows()),
     "total cost, one detector": lambda: plots.auroc_by_total_cost(detector_rows(0, (4,), (1,), ("all",), controls=0)),
     "total cost, other pairs at one b": lambda: plots.auroc_by_total_cost(
@@ -280,7 +302,7 @@ FIGURES = {
     "regret": lambda: plots.regret_by_rule(epoch_choices()),
     "regret, one rule": lambda: plots.regret_by_rule(epoch_choices(("always",), ("all",), ("likelihood",))),
     "regret, many rules": lambda: plots.regret_by_rule(epoch_choices([f"a_rule_of_the_number_{i}" for i in range(14)])),
-    "headline, 20 pairs": lambda: plots.headline(auroc_table(FIVE, FIVE, LATE)),
+    "headline, 20 pairs": lambda: headline(auroc_table(FIVE, FIVE, LATE)),
     "histograms": lambda: plots.score_histograms(score_sets(), "digits", "gradient_norms", 5),
     "histograms, one panel": lambda: plots.score_histograms(score_sets((8,), ("photos",)), "digits", "typicality", 1),
     "bits": lambda: plots.bits_per_dim_by_epoch(training_log()),
@@ -395,16 +417,14 @@ def test_what_has_no_interval_is_a_curve_without_a_band(draw, without):
         assert {*np.round(drawn, 9)} == {*np.round(rows[bounds].stack().dropna(), 9)}
 
 
-def test_several_seeds_are_a_mean_with_a_line_each_and_no_band():
+def test_several_seeds_are_a_mean_with_a_band_from_the_lowest_to_the_highest():
     table = auroc_table(seeds=(3, 4, 5), batch_sizes=(1,), ood_datasets=("glyphs",))
-    panel = plots.auroc_by_epoch(table, "digits").axes[0]
-    rows = rows_of(table, id_dataset="digits", detector="likelihood")
-    np.testing.assert_allclose(line_of(panel, "likelihood")[1], rows.groupby("epoch")["auroc"].mean())
-    blue = [line for line in panel.get_lines() if line.get_color() == looks_of(["likelihood"])["likelihood"].colour]
-    by_seed = {line.get_label(): line.get_ydata() for line in blue}
-    for seed in (3, 4, 5):
-        np.testing.assert_array_equal(by_seed[f"_seed {seed}"], rows_of(rows, seed=seed)["auroc"])
-    assert not panel.collections
+    figure = plots.auroc_by_epoch(table, "digits")
+    of_epoch = rows_of(table, id_dataset="digits", detector="likelihood").groupby("epoch")["auroc"]
+    np.testing.assert_allclose(line_of(figure.axes[0], "likelihood")[1], of_epoch.mean())
+    corners = {tuple(corner) for corner in band_of(figure.axes[0], looks_of(["likelihood"])["likelihood"].colour)}
+    assert {*of_epoch.min().items(), *of_epoch.max().items()} <= corners
+    assert "lowest to highest of 3 seeds" in [text.get_text() for text in figure.legends[0].get_texts()]
 
 
 def test_the_mean_is_missing_where_a_seed_is():
@@ -430,7 +450,7 @@ def test_cost_tells_the_time_above():
 
 
 @pytest.mark.parametrize(
-    "draw", [plots.headline, lambda t: plots.auroc_by_epoch(t, "digits"), lambda t: plots.auroc_by_cost(t, "digits")]
+    "draw", [headline, lambda t: plots.auroc_by_epoch(t, "digits"), lambda t: plots.auroc_by_cost(t, "digits")]
 )
 def test_calibration_rows_are_not_drawn(draw, tmp_path):
     table = auroc_table(DATASETS[:2], DATASETS[:2], epochs=(0, 4), detectors=DETECTORS[:1])
@@ -439,20 +459,69 @@ def test_calibration_rows_are_not_drawn(draw, tmp_path):
     assert saved(draw(table), tmp_path) == saved(draw(pairs), tmp_path)
 
 
-def test_headline_has_a_panel_a_pair_with_gradient_norms_at_both_batch_sizes():
+def test_headline_has_a_panel_a_pair_at_the_largest_b():
     table = auroc_table()
-    figure = plots.headline(table)
+    figure = headline(table)
     pairs = [f"{a} → {b}" for a in DATASETS for b in DATASETS if a != b]
-    assert sorted(axes.get_title() for axes in figure.axes) == sorted(pairs)
-    panel = panel_titled(figure, "photos → glyphs")
-    rows = rows_of(table, id_dataset="photos", ood_dataset="glyphs")
-    for label, b, detector in (
-        ("gradient_norms, b = 1", 1, "gradient_norms"),
-        ("gradient_norms", 5, "gradient_norms"),
-        ("likelihood", 5, "likelihood"),
-        ("typicality", 5, "typicality"),
-    ):
-        np.testing.assert_array_equal(line_of(panel, label)[1], rows_of(rows, batch_size=b, detector=detector)["auroc"])
+    means = ["b = 1, mean over 6 pairs", "b = 5, mean over 6 pairs"]
+    assert sorted(filter(None, (axes.get_title() for axes in figure.axes))) == sorted([*pairs, *means])
+    rows = rows_of(table, id_dataset="photos", ood_dataset="glyphs", batch_size=5)
+    for detector in DETECTORS:
+        drawn = line_of(panel_titled(figure, "photos → glyphs"), detector)[1]
+        np.testing.assert_array_equal(drawn, rows_of(rows, detector=detector)["auroc"])
+
+
+def bars_of(axes, detector):
+    """The (x, low, high) of the vertical lines of a detector."""
+    (lines,) = [each for each in axes.collections if each.get_label() == f"_{detector}"]
+    return [(low[0], low[1], high[1]) for low, high in lines.get_segments()]
+
+
+def test_the_panels_of_means_are_the_table_of_means_with_its_intervals():
+    table = auroc_table(seeds=(0, 1))
+    means = means_of(table, seeds=2)
+    figure = plots.headline(table, means)
+    for b, detector in itertools.product((1, 5), DETECTORS):
+        panel = panel_titled(figure, f"b = {b}, mean over 6 pairs and 2 seeds")
+        rows = rows_of(means, batch_size=b, detector=detector, over="all")
+        xs, ys = line_of(panel, detector)
+        np.testing.assert_array_equal(xs, EPOCHS)
+        np.testing.assert_array_equal(ys, rows["auroc"])
+        bounds = rows[["epoch", "auroc_pairs_low", "auroc_pairs_high"]]
+        np.testing.assert_array_equal(bars_of(panel, detector), bounds)
+
+
+def test_the_best_control_is_a_line_with_its_interval_and_no_control_is_a_curve():
+    table = auroc_table(detectors=(*DETECTORS, *CONTROLS))
+    table.loc[table["detector"] == "image_statistics", "auroc"] = 0.8
+    table.loc[table["detector"] == "pixel_knn", "auroc"] = 0.9
+    figure = headline(table, CONTROLS)
+    for heading, within in (("b = 1, mean over 6 pairs", (0.869, 0.917)), ("photos → glyphs", ())):
+        panel = panel_titled(figure, heading)
+        assert {*line_of(panel, "pixel_knn")[1]} == {0.9}
+        assert "image_statistics" not in [line.get_label() for line in panel.get_lines()]
+        ends = [end for area in panel.patches for end in (area.get_y(), area.get_y() + area.get_height())]
+        np.testing.assert_allclose(ends, within)
+    assert "best control: pixel knn" in [text.get_text() for text in figure.legends[0].get_texts()]
+
+
+def test_of_many_detectors_the_papers_and_the_best_others_are_drawn():
+    table = auroc_table(detectors=(*DETECTORS, "a", "b", "c"))
+    for name, auroc in {"a": 0.9, "b": 0.99, "c": 0.95}.items():
+        table.loc[table["detector"] == name, "auroc"] = auroc
+    drawn = [text.get_text() for text in headline(table).legends[0].get_texts()]
+    assert drawn[:5] == ["gradient norms", "likelihood", "typicality", "b", "c"]
+    assert "a" not in drawn
+
+
+def test_the_images_seen_stand_above_the_epochs_where_all_trainings_saw_as_many():
+    table = auroc_table()
+    above = [axes for axes in headline(table).axes if axes.get_xlabel() == "training images seen"]
+    assert [[label.get_text() for label in axes.get_xticklabels()] for axes in above] == [
+        ["0", "3k", "6k", "12k", "24k", "48k"]
+    ] * 2
+    table.loc[table["id_dataset"] == "digits", "images_seen"] *= 2
+    assert not [axes for axes in headline(table).axes if axes.get_xlabel()]
 
 
 def test_regret_is_the_tables_filled_for_all_pairs_and_hollow_for_the_unsolved():
@@ -473,8 +542,8 @@ def test_a_table_with_gaps_is_drawn_with_gaps():
     table = auroc_table()
     table = table[(table["id_dataset"] != "digits") | (table["ood_dataset"] != "photos")]
     table = table[(table["id_dataset"] != "photos") | (table["detector"] != "typicality")]
-    figure = plots.headline(table)
-    assert sum(axes.axison for axes in figure.axes) == 5
+    figure = headline(table)
+    assert sum("→" in axes.get_title() for axes in figure.axes) == 5
     assert len(line_of(panel_titled(figure, "photos → glyphs"), "typicality")[0]) == 0
 
 
@@ -489,7 +558,7 @@ def test_undefined_aurocs_leave_a_gap():
 @pytest.mark.parametrize(
     "draw",
     [
-        plots.headline,
+        headline,
         lambda table: plots.auroc_by_epoch(table, "digits"),
         lambda table: plots.auroc_by_cost(table, "digits"),
         plots.auroc_by_excess,
@@ -509,7 +578,7 @@ def test_an_unknown_id_set_names_those_there_are():
 
 def test_a_table_of_calibration_alone_cannot_be_drawn():
     with pytest.raises(ValueError, match="nothing to draw"):
-        plots.headline(auroc_table(("digits",), ("digits",)))
+        headline(auroc_table(("digits",), ("digits",)))
 
 
 # Histograms ----------------------------------------------------------------------------------------------------------
@@ -527,9 +596,7 @@ def test_every_score_is_in_a_bar_or_counted_as_outside():
     for panel, (name, epoch) in zip(panels, itertools.product(("photos", "glyphs"), EPOCHS), strict=True):
         in_bars = [round(500 * shares.sum()) for shares in shares_of(panel)[:2]]
         note = "".join(text.get_text() for text in panel.texts)
-        outside = {
-            word: int(count) for count, word in (part.split() for part in note.removeprefix("outside: ").split(", "))
-        }
+        outside = {word: int(count) for count, word in re.findall(r"(\d+) (ID|OOD)", note)}
         assert in_bars == [500 - outside.get("ID", 0), 500 - outside.get("OOD", 0)]
         assert outside["ID"] >= 1
         assert outside.get("OOD", 0) >= np.isinf(scores[epoch][1][name]).sum()
@@ -541,7 +608,14 @@ def test_bars_count_scores_in_spreads_of_the_id_scores():
     id_shares, ood_shares, edges = shares_of(panel)
     np.testing.assert_allclose(id_shares, np.histogram((test - 12) / 2, edges)[0] / 101)
     np.testing.assert_allclose(ood_shares, np.histogram((ood - 12) / 2, edges)[0] / 101)
-    assert not panel.texts
+    assert [text.get_text() for text in panel.texts if text.get_text()] == ["AUROC 1.000"]
+
+
+@pytest.mark.parametrize(("drop_minimum", "auroc"), [(False, "AUROC 0.438"), (True, "AUROC 0.556")])
+def test_each_histogram_says_the_auroc_of_its_scores(drop_minimum, auroc):
+    test, ood = np.array([-5.0, 0, 1, 2]), np.array([-9.0, -6, 1.5, 3])
+    figure = plots.score_histograms({1: (test, {"photos": ood})}, "digits", "likelihood", 1, drop_minimum)
+    assert [text.get_text() for text in figure.axes[0].texts if "AUROC" in text.get_text()] == [auroc]
 
 
 @pytest.mark.parametrize("name", ["test", "fit", "ID", "photos"])
@@ -556,7 +630,8 @@ def test_no_name_of_a_data_set_takes_the_place_of_the_id_scores(name):
 
 def test_a_detector_that_does_not_score_a_model_is_said_in_its_figure():
     (axes,) = plots.score_histograms({}, "digits", "ratio", 5).axes
-    assert [text.get_text() for text in axes.texts] == ["ID digits: no scores by ratio, b = 5"]
+    (said,) = [text.get_text() for text in axes.texts]
+    assert said.startswith("ID digits: no scores by ratio, b = 5\nIt needs what this model does not give,")
 
 
 def test_histograms_are_ordered_by_epoch_and_share_their_axis():
@@ -620,6 +695,23 @@ def test_a_checkpoint_that_was_kept_in_a_spike_is_crossed_at_its_own_value_and_e
     assert "in a spike or past its best" in [text.get_text() for text in figure.legends[0].get_texts()]
     legend = plots.bits_per_dim_by_epoch(training_log(seeds=seeds)).legends[0]
     assert "in a spike or past its best" not in [text.get_text() for text in legend.get_texts()]
+
+
+def test_figures_of_text_speak_of_its_unit_and_samples():
+    words = [
+        *plots.bits_per_dim_by_epoch(training_log(), "bits/byte", "windows").findobj(Text),
+        *plots.auroc_by_excess(auroc_table(), "bits/byte").findobj(Text),
+        *plots.models_by_excess(models_table(), "bits/byte").findobj(Text),
+        *plots.auroc_by_cost(auroc_table(), "digits", "windows").findobj(Text),
+        *plots.headline(auroc_table(), means_of(auroc_table()), (), "windows").findobj(Text),
+        *plots.overlap_and_auroc(*overlap_tables()).findobj(Text),
+        *plots.auroc_by_total_cost(detector_rows()).findobj(Text),
+        *plots.false_alarms(false_alarm_rows()).findobj(Text),
+    ]
+    said = "\n".join(word.get_text() for word in words)
+    assert said.count("bits/byte") >= 5
+    assert "bits/dim" not in said
+    assert "image" not in said
 
 
 def test_models_are_never_averaged_in_the_log():
@@ -706,21 +798,21 @@ def test_the_heat_map_is_the_table_with_dead_layers_masked():
     layers = ["top.weight", "blocks.0.bias", "a.scale"]  # neither sorted nor alike
     table = layer_table(layers, seeds=(0, 1)).sort_values("epoch", kind="stable", ascending=False)
     figure = plots.layer_heat_map(table, "digits", 5)
-    cells = panel_titled(figure, "OOD glyphs").images[0].get_array()
+    (mesh,) = panel_titled(figure, "OOD glyphs").collections
+    cells = mesh.get_array()
     rows = rows_of(table, ood_dataset="glyphs", batch_size=5)
     for (k, layer), (e, epoch) in itertools.product(enumerate(layers), enumerate(EPOCHS)):
         mean = rows_of(rows, layer=layer, epoch=epoch)["auroc"].mean(skipna=False)
         assert cells.mask[k, e] == np.isnan(mean)
         assert cells.mask[k, e] or cells[k, e] == pytest.approx(mean)
     assert cells.mask.any()
-    image = panel_titled(figure, "OOD glyphs").images[0]
-    assert image.norm(0.5) == 0.5  # the middle of the diverging colours is chance
+    assert mesh.norm(0.5) == 0.5  # the middle of the diverging colours is chance
 
 
 def test_a_layer_dead_for_one_seed_is_masked():
     table = layer_table(["a", "b"], seeds=(0, 1), epochs=(1,))
     table.loc[(table["layer"] == "b") & (table["seed"] == 1), "auroc"] = np.nan
-    cells = plots.layer_heat_map(table, "digits", 5).axes[0].images[0].get_array()
+    cells = plots.layer_heat_map(table, "digits", 5).axes[0].collections[0].get_array()
     np.testing.assert_array_equal(cells.mask[:, 0], [False, True])
 
 
@@ -762,17 +854,31 @@ def shown_labels(axis):
     return [label.get_text() for label in axis.get_majorticklabels()]
 
 
-def test_few_layers_are_all_named_and_many_by_the_part_they_belong_to():
+def test_few_layers_are_all_named_and_many_by_their_kind():
     few = glow_layers()[:20]
     assert shown_labels(plots.layer_heat_map(layer_table(few), "digits", 5).axes[0].yaxis) == few
     figure = plots.layer_heat_map(layer_table(glow_layers(3, 32), epochs=(1,)), "digits", 5)
-    assert {"blocks.0.steps", "blocks.1.steps", "blocks.2.steps"} <= {*shown_labels(figure.axes[0].yaxis)}
-    assert len(shown_labels(figure.axes[0].yaxis)) < 10
+    labels = shown_labels(figure.axes[0].yaxis)
+    assert {"actnorm.bias × 96", "first.weight × 96", "split.weight × 2", "prior.mean"} <= {*labels}
+    assert len(labels) == 14 + 2 + 2
+
+
+def test_the_rows_of_a_kind_are_its_layers_from_the_first_block_to_the_last():
+    layers = glow_layers(2, 4)
+    table = layer_table(layers, epochs=(1,))
+    table["auroc"] = table["layer"].map(layers.index) / len(layers)
+    panel = panel_titled(plots.layer_heat_map(table, "digits", 5), "OOD glyphs")
+    found = np.rint(panel.collections[0].get_array()[:, 0] * len(layers)).astype(int)
+    kinds = [re.sub(r"\.\d+", "", layers[place]) for place in found]
+    assert [kind for kind, _ in itertools.groupby(kinds)] == [*dict.fromkeys(kinds)]
+    for kind in kinds:
+        assert sorted(of := [place for place in found if re.sub(r"\.\d+", "", layers[place]) == kind]) == of
+    assert sorted(found) == [*range(len(layers))]
 
 
 def test_one_ood_set_can_be_chosen():
     figure = plots.layer_heat_map(layer_table(glow_layers()[:5]), "digits", 5, "glyphs")
-    assert [axes.get_title() for axes in figure.axes if axes.images and axes.get_title()] == ["OOD glyphs"]
+    assert [axes.get_title() for axes in figure.axes if axes.get_title()] == ["OOD glyphs"]
 
 
 @pytest.mark.parametrize(("b", "ood_dataset"), [(3, None), (5, "glyph")])
@@ -797,6 +903,20 @@ def test_images_are_shown_as_they_are(channels):
         for i, image in enumerate(images[: min(len(images), 3)]):
             shown = strips[name][:, i * (32 + 2) : i * (32 + 2) + 32]
             np.testing.assert_array_equal(shown, np.broadcast_to(image.transpose(1, 2, 0), (32, 32, 3)))
+
+
+def test_dark_images_are_brightened_by_a_gamma_that_is_said():
+    dark, light = random_images() // 4, random_images()
+    strips = strips_of(dataset_samples({"night": dark, "day": light}))
+    assert [*strips] == ["night\nγ = 0.5", "day"]
+    shown = strips["night\nγ = 0.5"][:, :28, 0]
+    np.testing.assert_allclose(shown, 255 * np.sqrt(dark[0, 0] / 255), atol=0.51)
+    np.testing.assert_array_equal(strips["day"][:, :28, 0], light[0, 0])
+
+
+def test_what_is_drawn_from_a_model_of_dark_images_is_brightened_as_they_are():
+    strips = strips_of(samples(random_images() // 4, {0: random_images(2), 1: random_images(2)}, "night"))
+    assert [*strips] == ["training\nγ = 0.5", "untrained\nγ = 0.5", "epoch 1\nγ = 0.5"]
 
 
 def test_epochs_without_samples_are_left_out():
@@ -859,10 +979,60 @@ def test_equal_figures_are_equal_files(name, suffix, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == [f"figure{suffix}"]
 
 
-def test_a_png_has_200_pixels_an_inch(tmp_path):
+def test_a_png_has_300_pixels_an_inch(tmp_path):
     figure = dataset_samples({"digits": random_images()})
     content = saved(figure, tmp_path, ".png")
-    assert int.from_bytes(content[16:20]) == 7 * 200
+    assert int.from_bytes(content[16:20]) == 6.75 * 300
+
+
+def streams_of(pdf):
+    """All streams of a PDF, inflated."""
+    for found in re.finditer(rb"stream\r?\n(.*?)\r?\nendstream", pdf, re.DOTALL):
+        try:
+            yield zlib.decompress(found[1])
+        except zlib.error:
+            yield found[1]
+
+
+def sizes_of_type(pdf):
+    """The sizes in points that a PDF of matplotlib sets text in."""
+    return {float(size) for stream in streams_of(pdf) for size in re.findall(rb"/F\d+ ([\d.]+) Tf", stream)}
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_a_pdf_has_the_width_of_a_column_or_two_and_type_that_can_be_read(name, tmp_path):
+    pdf = saved(FIGURES[name](), tmp_path, ".pdf")
+    assert float(re.search(rb"/MediaBox \[ 0 0 ([\d.]+) ", pdf)[1]) / 72 in (3.25, 6.75)
+    sizes = sizes_of_type(pdf)
+    assert 7 in sizes
+    assert sizes <= {6, 7, 4.9}  # 4.9: exponents, which are no more than marks of ticks
+
+
+@pytest.mark.parametrize("name", ["headline", "histograms", "total cost", "layers"])
+def test_the_fonts_of_a_pdf_are_embedded_as_truetype(name, tmp_path):
+    pdf = saved(FIGURES[name](), tmp_path, ".pdf")
+    assert b"/FontFile2" in pdf
+    kinds = {*re.findall(rb"/Subtype /(Type\w+|TrueType|CIDFontType\d)", pdf)}
+    assert kinds <= {b"Type0", b"CIDFontType2", b"TrueType"}
+
+
+@pytest.mark.parametrize("name", ["headline", "layers", "samples"])
+def test_a_pdf_is_cut_below_the_title_and_the_figure_keeps_it(name, tmp_path):
+    figure = FIGURES[name]()
+    before = saved(figure, tmp_path, ".png")
+    pdf = saved(figure, tmp_path, ".pdf")
+    height = float(re.search(rb"/MediaBox \[ 0 0 [\d.]+ ([\d.]+) \]", pdf)[1]) / 72
+    (said,) = [text for text in figure.texts if text.get_gid() == "title"]
+    assert height == pytest.approx(said.get_window_extent().y0 / figure.dpi)
+    assert height < figure.get_figheight() - 0.1
+    assert saved(figure, tmp_path, ".png") == before
+
+
+def test_several_paths_are_the_same_figure(tmp_path):
+    figure = FIGURES["headline, one pair"]()
+    plots.save(figure, tmp_path / "a.png", tmp_path / "b.pdf")
+    assert (tmp_path / "a.png").read_bytes() == saved(figure, tmp_path, ".png")
+    assert (tmp_path / "b.pdf").read_bytes() == saved(figure, tmp_path, ".pdf")
 
 
 def test_the_users_settings_are_neither_used_nor_changed(tmp_path):
@@ -933,19 +1103,24 @@ def test_another_process_writes_the_same_bytes_and_needs_no_torch(tmp_path):
     assert json.loads(done.stdout) == [[], hashlib.sha256(here).hexdigest()]
 
 
-def test_the_dots_of_the_overlap_are_the_tables():
+def test_the_marks_of_the_overlap_are_the_tables_and_each_pair_has_its_own():
     overlap, auroc, correlation = overlap_tables()
     figure = plots.overlap_and_auroc(overlap, auroc, correlation)
     panel = figure.axes[0]
     rows = overlap.merge(rows_of(auroc, detector="gradient_norms", batch_size=1), on=[*overlap.columns[:5]])
-    (dots,) = panel.collections
-    np.testing.assert_array_equal(dots.get_offsets(), rows[["overlap", "auroc"]])
-    assert panel.get_title().startswith("gradient norms\nrank correlation")
+    looks = set()
+    for (own, other), pair in rows.groupby(["id_dataset", "ood_dataset"]):
+        np.testing.assert_array_equal(
+            line_of(panel, f"{own} → {other}"), pair.sort_values("epoch")[["overlap", "auroc"]].T
+        )
+        (line,) = [each for each in panel.get_lines() if each.get_label() == f"{own} → {other}"]
+        looks.add((line.get_color(), line.get_marker()))
+    assert len(looks) == 6
+    assert panel.get_title().startswith("gradient norms, b = 1\nρ = ")
 
 
 def test_a_correlation_without_an_interval_is_said_without_one():
     overlap, auroc, correlation = overlap_tables()
     correlation[["correlation_low", "correlation_high"]] = np.nan
-    assert re.search(
-        r"rank correlation [+−]\d\.\d\d$", plots.overlap_and_auroc(overlap, auroc, correlation).axes[0].get_title()
-    )
+    title = plots.overlap_and_auroc(overlap, auroc, correlation).axes[0].get_title()
+    assert re.search(r"ρ = [+−]\d\.\d\d$", title)

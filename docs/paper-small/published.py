@@ -16,7 +16,13 @@ import pandas as pd
 from scipy.stats import spearmanr
 
 PAIR = ["id_dataset", "ood_dataset", "batch_size"]
-TRAINING_IMAGES = {"svhn": 73257, "celeba": 162770, "gtsrb": 39209, "cifar10": 50000, "tiny_imagenet": 128116}  # the authors' ImageNet32: one of its ten files, it seems
+TRAINING_IMAGES = {
+    "svhn": 73257,
+    "celeba": 162770,
+    "gtsrb": 39209,
+    "cifar10": 50000,
+    "tiny_imagenet": 128116,
+}  # the authors' ImageNet32: one of its ten files, it seems
 SETS = [*TRAINING_IMAGES]
 
 
@@ -61,5 +67,7 @@ if __name__ == "__main__":
     rows = [dict(zip(keys, key, strict=True)) | row(pairs) for key, pairs in table.groupby(keys)]
     pd.DataFrame(rows).to_csv(sys.stdout, index=False, float_format="%.3f")
     for key, pairs in by_images_seen(table).groupby(["batch_size", "epoch_published"]):
-        print("by images seen", dict(zip(["b", "published epoch"], map(int, key), strict=True)), end=" ", file=sys.stderr)
+        print(
+            "by images seen", dict(zip(["b", "published epoch"], map(int, key), strict=True)), end=" ", file=sys.stderr
+        )
         print({name: round(float(value), 3) for name, value in row(pairs).items()}, file=sys.stderr)

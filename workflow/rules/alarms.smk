@@ -111,12 +111,13 @@ rule plot_false_alarms:
     input:
         f"{TABLE}/false_alarms.csv",
     output:
-        report(
+        png=report(
             f"{PLOT}/false_alarms.png",
             caption="../report/false_alarms.rst",
             category="False alarms",
             labels={"ID": "all", "model": "{model}", "what": "against epoch"},
         ),
+        pdf=f"{PLOT}/false_alarms.pdf",
     log:
         f"{LOGS}/plot_false_alarms/{{model}}.log",
     benchmark:

@@ -87,34 +87,39 @@ TABLES = [
     f"{TABLE}/published.csv",
     f"{RESULTS}/provenance.json",
 ]
+FORMS = ["png", "pdf"]  # of a figure: for the screen, and for a paper
 PLOTS = [
-    f"{RESULTS}/plots/datasets.png",
+    *expand(f"{RESULTS}/plots/datasets.{{form}}", form=FORMS),
     *expand(
         f"{PLOT}/{{figure}}.{{form}}",
         model=study.models,
-        figure=["bits_per_dim", "auroc_by_excess", "auroc_by_total_cost"],
-        form=["png", "pdf"],
+        figure=["headline", "bits_per_dim", "auroc_by_excess", "auroc_by_total_cost"],
+        form=FORMS,
     ),
-    *expand(f"{PLOT}/samples_{{id}}.png", model=study.models, id=study.id_datasets),
+    *expand(
+        f"{PLOT}/samples_{{id}}.{{form}}",
+        model=study.models,
+        id=study.id_datasets,
+        form=FORMS,
+    ),
 ]
 # A panel, or a row of panels, an OOD set: of many, as of dials, they are too many.
 PANELS = len(study.real_datasets) - 1 <= 12
 if PANELS:
     PLOTS += [
-        f"{PLOT}/scores_{id}_{detector}_b={b}.png".format(model=model)
+        f"{PLOT}/scores_{id}_{detector}_b={b}.{form}".format(model=model)
         for model in study.models
         for id in study.id_datasets
         for detector in study.detectors_of(model)
         for b in study.features.batch_sizes
+        for form in FORMS
     ]
     PLOTS += expand(
-        f"{PLOT}/headline.{{form}}", model=study.models, form=["png", "pdf"]
-    )
-    PLOTS += expand(
-        f"{PLOT}/{{figure}}_{{id}}.png",
+        f"{PLOT}/{{figure}}_{{id}}.{{form}}",
         model=study.models,
         id=study.id_datasets,
         figure=["auroc_by_epoch", "auroc_by_cost"],
+        form=FORMS,
     )
 # Models side by side, where two have a detector in common that reads them.
 COMPARED = [
@@ -122,7 +127,7 @@ COMPARED = [
     for model in study.models
 ]
 if any(one & other for one, other in itertools.combinations(COMPARED, 2)):
-    PLOTS += expand(f"{RESULTS}/plots/models_by_excess.{{form}}", form=["png", "pdf"])
+    PLOTS += expand(f"{RESULTS}/plots/models_by_excess.{{form}}", form=FORMS)
 # Sets with the images of an ID set, changed by a dial, and those ID sets.
 DIALS = {
     name: study.datasets[name].model_dump(include={"of", "dial", "amount"})
@@ -134,10 +139,11 @@ DIALLED = [*dict.fromkeys(each["of"] for each in DIALS.values())]
 if DIALLED:
     TABLES.append(f"{TABLE}/dials.csv")
     PLOTS += expand(
-        f"{PLOT}/dials_{{id}}_b={{b}}.png",
+        f"{PLOT}/dials_{{id}}_b={{b}}.{{form}}",
         model=study.models,
         id=DIALLED,
         b=study.features.batch_sizes,
+        form=FORMS,
     )
 STAGES = ["train", "extract", *(["extract_changed"] if study.changed else [])]
 READ_BY_LIKELIHOOD = [m for m in study.models if "likelihood" in study.detectors_of(m)]
@@ -146,22 +152,23 @@ if study.epoch_rules:
     PLOTS += expand(
         f"{PLOT}/epoch_choice.{{form}}",
         model=[model for model in study.models if study.choosable(model)],
-        form=["png", "pdf"],
+        form=FORMS,
     )
 SAMPLED = [name for name in study.datasets if name not in study.real_datasets]
 if SAMPLED:
     TABLES.append(f"{TABLE}/samples.csv")
 if "likelihood" in study.detectors:
     TABLES += [f"{TABLE}/overlap.csv", f"{TABLE}/overlap_correlation.csv"]
-    PLOTS += expand(f"{PLOT}/overlap.png", model=READ_BY_LIKELIHOOD)
+    PLOTS += expand(f"{PLOT}/overlap.{{form}}", model=READ_BY_LIKELIHOOD, form=FORMS)
 if "gradient_norms" in study.detectors:
     TABLES += expand(f"{TABLE}/layers_{{id}}.csv", id=study.id_datasets)
 if "gradient_norms" in study.detectors and PANELS:
     PLOTS += expand(
-        f"{PLOT}/layers_{{id}}_b={{b}}.png",
+        f"{PLOT}/layers_{{id}}_b={{b}}.{{form}}",
         model=study.models,
         id=study.id_datasets,
         b=study.features.batch_sizes,
+        form=FORMS,
     )
 # Where calibration images are scored, and the models that have such places.
 CALIBRATED = [
@@ -173,8 +180,9 @@ ALARMS = ("extract_calibration", "score_calibration", "false_alarms", "drift")
 if CALIBRATED:
     TABLES += expand(f"{TABLE}/false_alarms.{{form}}", form=["csv", "txt", "html"])
     PLOTS += expand(
-        f"{PLOT}/false_alarms.png",
+        f"{PLOT}/false_alarms.{{form}}",
         model=dict.fromkeys(place["model"] for place in CALIBRATED),
+        form=FORMS,
     )
 if study.evaluation.drift:
     TABLES.append(f"{TABLE}/drift.csv")

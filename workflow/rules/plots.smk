@@ -1,4 +1,4 @@
-# Plots: made from tables, scores and small arrays alone; .png for the report, .pdf for a paper.
+# Plots: made from tables, scores and small arrays alone; .png for the screen, .pdf for a paper.
 
 
 rule plot_auroc:
@@ -27,6 +27,7 @@ rule plot_auroc:
     conda:
         "../../envs/analysis.yaml"
     params:
+        samples=study.data.samples,
         source=sources("plot_auroc.py"),
     script:
         "../scripts/plot_auroc.py"
@@ -34,7 +35,8 @@ rule plot_auroc:
 
 rule plot_headline:
     input:
-        f"{TABLE}/auroc.csv",
+        auroc=f"{TABLE}/auroc.csv",
+        means=f"{TABLE}/means.csv",
     output:
         png=report(
             f"{PLOT}/headline.png",
@@ -51,6 +53,8 @@ rule plot_headline:
     conda:
         "../../envs/analysis.yaml"
     params:
+        controls=study.controls,
+        samples=study.data.samples,
         source=sources("plot_headline.py"),
     script:
         "../scripts/plot_headline.py"
@@ -75,6 +79,7 @@ rule plot_maturity:
     conda:
         "../../envs/analysis.yaml"
     params:
+        unit=study.data.unit,
         source=sources("plot_maturity.py"),
     script:
         "../scripts/plot_maturity.py"
@@ -100,6 +105,7 @@ rule plot_models:
         "../../envs/analysis.yaml"
     params:
         controls=study.controls,
+        unit=study.data.unit,
         source=sources("plot_models.py"),
     script:
         "../scripts/plot_models.py"
@@ -142,7 +148,7 @@ rule plot_scores:
             )
         ],
     output:
-        [
+        png=[
             report(
                 f"{PLOT}/scores_{{id}}_{detector}_b={b}.png",
                 caption="../report/scores.rst",
@@ -154,6 +160,11 @@ rule plot_scores:
                     "b": str(b),
                 },
             )
+            for detector in study.detectors
+            for b in study.features.batch_sizes
+        ],
+        pdf=[
+            f"{PLOT}/scores_{{id}}_{detector}_b={b}.pdf"
             for detector in study.detectors
             for b in study.features.batch_sizes
         ],
@@ -170,6 +181,7 @@ rule plot_scores:
             for detector in study.detectors
             for b in study.features.batch_sizes
         ],
+        drop_minimum=study.evaluation.drop_minimum,
         source=sources("plot_scores.py"),
     script:
         "../scripts/plot_scores.py"
@@ -179,7 +191,7 @@ rule plot_layers:
     input:
         f"{TABLE}/layers_{{id}}.csv",
     output:
-        [
+        png=[
             report(
                 f"{PLOT}/layers_{{id}}_b={b}.png",
                 caption="../report/layers.rst",
@@ -188,6 +200,7 @@ rule plot_layers:
             )
             for b in study.features.batch_sizes
         ],
+        pdf=[f"{PLOT}/layers_{{id}}_b={b}.pdf" for b in study.features.batch_sizes],
     log:
         f"{LOGS}/plot_layers/{{model}}/{{id}}.log",
     benchmark:
@@ -206,7 +219,7 @@ rule plot_dials:
     input:
         f"{TABLE}/dials.csv",
     output:
-        [
+        png=[
             report(
                 f"{PLOT}/dials_{{id}}_b={b}.png",
                 caption="../report/dials.rst",
@@ -215,6 +228,7 @@ rule plot_dials:
             )
             for b in study.features.batch_sizes
         ],
+        pdf=[f"{PLOT}/dials_{{id}}_b={b}.pdf" for b in study.features.batch_sizes],
     log:
         f"{LOGS}/plot_dials/{{model}}/{{id}}.log",
     benchmark:
@@ -248,6 +262,8 @@ rule plot_training:
     conda:
         "../../envs/analysis.yaml"
     params:
+        unit=study.data.unit,
+        samples=study.data.samples,
         source=sources("plot_training.py"),
     script:
         "../scripts/plot_training.py"
@@ -259,12 +275,13 @@ rule plot_overlap:
         auroc=f"{TABLE}/auroc.csv",
         correlation=f"{TABLE}/overlap_correlation.csv",
     output:
-        report(
+        png=report(
             f"{PLOT}/overlap.png",
             caption="../report/overlap.rst",
             category="Overlap",
             labels={"ID": "all", "model": "{model}", "what": "AUROC against overlap"},
         ),
+        pdf=f"{PLOT}/overlap.pdf",
     log:
         f"{LOGS}/plot_overlap/{{model}}.log",
     benchmark:
@@ -288,12 +305,13 @@ rule plot_samples:
             seed=study.seeds[0],
         ),
     output:
-        report(
+        png=report(
             f"{PLOT}/samples_{{id}}.png",
             caption="../report/samples.rst",
             category="Images",
             labels={"ID": "{id}", "model": "{model}", "what": "drawn from the model"},
         ),
+        pdf=f"{PLOT}/samples_{{id}}.pdf",
     log:
         f"{LOGS}/plot_samples/{{model}}/{{id}}.log",
     benchmark:
@@ -313,12 +331,13 @@ rule plot_datasets:
     input:
         expand(f"{DATA}/test.npy", dataset=study.real_datasets),
     output:
-        report(
+        png=report(
             f"{RESULTS}/plots/datasets.png",
             caption="../report/datasets.rst",
             category="Images",
             labels={"ID": "all", "model": "none", "what": "data sets"},
         ),
+        pdf=f"{RESULTS}/plots/datasets.pdf",
     log:
         f"{LOGS}/plot_datasets.log",
     benchmark:

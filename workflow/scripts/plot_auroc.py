@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 with job(snakemake.log):
     table = read_table(snakemake.input[0]).query("model == @snakemake.wildcards.model")
-    for figure, kind in ((plots.auroc_by_epoch, "by_epoch"), (plots.auroc_by_cost, "by_cost")):
-        drawn = figure(table, snakemake.wildcards.id)
-        plots.save(drawn, snakemake.output[kind])
-        plots.save(drawn, snakemake.output[f"{kind}_pdf"])
+    output, id_dataset = snakemake.output, snakemake.wildcards.id
+    plots.save(plots.auroc_by_epoch(table, id_dataset), output.by_epoch, output.by_epoch_pdf)
+    by_cost = plots.auroc_by_cost(table, id_dataset, snakemake.params.samples)
+    plots.save(by_cost, output.by_cost, output.by_cost_pdf)

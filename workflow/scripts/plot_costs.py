@@ -12,5 +12,4 @@ if TYPE_CHECKING:
 with job(snakemake.log):
     table = read_table(snakemake.input[0]).query("model == @snakemake.wildcards.model")
     figure = plots.auroc_by_total_cost(table)
-    plots.save(figure, snakemake.output.png)
-    plots.save(figure, snakemake.output.pdf)
+    plots.save(figure, *snakemake.output)

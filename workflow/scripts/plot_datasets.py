@@ -14,4 +14,4 @@ with job(snakemake.log):
     data = registry.parse("kinds", snakemake.params.data)
     stored = map(partial(load_split, check=data.check), snakemake.input)
     by_name = dict(zip(snakemake.params.datasets, stored, strict=True))
-    plots.save(plots.dataset_samples(data, by_name), snakemake.output[0])
+    plots.save(plots.dataset_samples(data, by_name), *snakemake.output)

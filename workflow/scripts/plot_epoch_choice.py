@@ -12,5 +12,4 @@ if TYPE_CHECKING:
 with job(snakemake.log):
     table = read_table(snakemake.input[0]).query("model == @snakemake.wildcards.model")
     figure = plots.regret_by_rule(table)
-    plots.save(figure, snakemake.output.png)
-    plots.save(figure, snakemake.output.pdf)
+    plots.save(figure, *snakemake.output)

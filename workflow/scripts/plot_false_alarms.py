@@ -11,4 +11,4 @@ if TYPE_CHECKING:
 
 with job(snakemake.log):
     table = read_table(snakemake.input[0]).query("model == @snakemake.wildcards.model")
-    plots.save(plots.false_alarms(table), snakemake.output[0])
+    plots.save(plots.false_alarms(table), *snakemake.output)

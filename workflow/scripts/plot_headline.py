@@ -10,7 +10,9 @@ if TYPE_CHECKING:
     from scripts._rule import snakemake
 
 with job(snakemake.log):
-    table = read_table(snakemake.input[0]).query("model == @snakemake.wildcards.model")
-    figure = plots.headline(table)
-    plots.save(figure, snakemake.output.png)
-    plots.save(figure, snakemake.output.pdf)
+    auroc, means = (
+        read_table(path).query("model == @snakemake.wildcards.model")
+        for path in (snakemake.input.auroc, snakemake.input.means)
+    )
+    figure = plots.headline(auroc, means, snakemake.params.controls, snakemake.params.samples)
+    plots.save(figure, *snakemake.output)

@@ -11,6 +11,5 @@ if TYPE_CHECKING:
 
 with job(snakemake.log):
     table = read_table(snakemake.input[0]).query("model == @snakemake.wildcards.model")
-    figure = plots.auroc_by_excess(table)
-    plots.save(figure, snakemake.output.png)
-    plots.save(figure, snakemake.output.pdf)
+    figure = plots.auroc_by_excess(table, snakemake.params.unit)
+    plots.save(figure, *snakemake.output)

@@ -11,6 +11,5 @@ if TYPE_CHECKING:
 
 with job(snakemake.log):
     table = read_table(snakemake.input[0])
-    figure = plots.models_by_excess(table[~table["detector"].isin([*snakemake.params.controls])])
-    plots.save(figure, snakemake.output.png)
-    plots.save(figure, snakemake.output.pdf)
+    figure = plots.models_by_excess(table[~table["detector"].isin([*snakemake.params.controls])], snakemake.params.unit)
+    plots.save(figure, *snakemake.output)

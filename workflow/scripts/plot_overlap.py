@@ -15,4 +15,4 @@ with job(snakemake.log):
         read_table(path).query("model == @snakemake.wildcards.model")
         for path in (given.overlap, given.auroc, given.correlation)
     )
-    plots.save(plots.overlap_and_auroc(overlap, auroc, correlation), snakemake.output[0])
+    plots.save(plots.overlap_and_auroc(overlap, auroc, correlation), *snakemake.output)

@@ -16,4 +16,4 @@ with job(snakemake.log):
         for epoch, path in zip(snakemake.params.epochs, snakemake.input.drawn, strict=True)
     }
     training = load_split(snakemake.input.training, data.check)
-    plots.save(plots.samples(data, training, drawn, snakemake.wildcards.id), snakemake.output[0])
+    plots.save(plots.samples(data, training, drawn, snakemake.wildcards.id), *snakemake.output)

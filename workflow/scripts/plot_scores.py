@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 with job(snakemake.log):
     scores = list(map(load_scores, snakemake.input))
     id_dataset = snakemake.wildcards.id
-    for (detector, b), path in zip(snakemake.params.panels, snakemake.output, strict=True):
+    for (detector, b), *paths in zip(snakemake.params.panels, snakemake.output.png, snakemake.output.pdf, strict=True):
         by_epoch = {
             one.checkpoint.epoch: (
                 one.of(detector, b, id_dataset),
@@ -21,4 +21,4 @@ with job(snakemake.log):
             for one in scores
             if (detector, b) in one.dead_layers
         }
-        plots.save(plots.score_histograms(by_epoch, id_dataset, detector, b), path)
+        plots.save(plots.score_histograms(by_epoch, id_dataset, detector, b, snakemake.params.drop_minimum), *paths)

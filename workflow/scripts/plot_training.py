@@ -10,6 +10,6 @@ if TYPE_CHECKING:
     from scripts._rule import snakemake
 
 with job(snakemake.log):
-    figure = plots.bits_per_dim_by_epoch(read_table(snakemake.input[0]).query("model == @snakemake.wildcards.model"))
-    plots.save(figure, snakemake.output.png)
-    plots.save(figure, snakemake.output.pdf)
+    table = read_table(snakemake.input[0]).query("model == @snakemake.wildcards.model")
+    figure = plots.bits_per_dim_by_epoch(table, snakemake.params.unit, snakemake.params.samples)
+    plots.save(figure, *snakemake.output)

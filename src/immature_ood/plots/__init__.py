@@ -1,11 +1,12 @@
 """The study's figures, one visual language, drawn from tables and small arrays alone. Needs no torch."""
 
-from immature_ood.plots.auroc import auroc_by_cost, auroc_by_epoch, headline
+from immature_ood.plots.auroc import auroc_by_cost, auroc_by_epoch
 from immature_ood.plots.costs import auroc_by_total_cost
 from immature_ood.plots.dials import dial_heat_map
 from immature_ood.plots.drift import drift
 from immature_ood.plots.epoch_choice import regret_by_rule
 from immature_ood.plots.false_alarms import false_alarms
+from immature_ood.plots.headline import headline
 from immature_ood.plots.histograms import score_histograms
 from immature_ood.plots.layers import layer_heat_map
 from immature_ood.plots.maturity import auroc_by_excess, models_by_excess

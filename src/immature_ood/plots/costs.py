@@ -13,7 +13,7 @@ from matplotlib.ticker import MaxNLocator
 
 from immature_ood.detector_table import total_seconds
 from immature_ood.plots.rows import once, one_model
-from immature_ood.plots.style import GREY, Look, legend, looks_of, panels, styled, title
+from immature_ood.plots.style import GREY, SMALL, Look, legend, looks_of, panels, styled, title
 from immature_ood.words import duration, readable
 
 __all__ = ["auroc_by_total_cost", "pareto_front"]
@@ -52,7 +52,7 @@ def auroc_by_total_cost(table: pd.DataFrame) -> Figure:
     for b, column in zip(batch_sizes, axes.T, strict=True):
         column[0].set_title(f"b = {b}")
         [panel for panel in column if panel.axison][-1].tick_params(labelbottom=True)
-    title(figure, "What is an AUROC worth? Training to an epoch, and scoring 10,000 images")
+    title(figure, "What is an AUROC worth? Training to an epoch, and scoring 10,000 samples")
     legend(figure, _handles(rows), "time of both together")
     return figure
 
@@ -118,7 +118,7 @@ def _epochs(axes: Axes, front: pd.DataFrame) -> None:
         place = axes.transAxes.inverted().transform(axes.transData.transform((row.seconds, row.auroc)))
         if all((np.abs(place - other) > (0.06, 0.08)).any() for other in written):
             written.append(place)
-            text: dict[str, Any] = {"textcoords": "offset points", "ha": "center", "fontsize": 5.5}
+            text: dict[str, Any] = {"textcoords": "offset points", "ha": "center", "fontsize": SMALL}
             axes.annotate(str(row.epoch), (row.seconds, row.auroc), (0, 4), **text)
 
 
@@ -130,7 +130,7 @@ def _labels(axes: Axes, ends: dict[str, tuple[float, float]], looks: dict[str, L
         x, y = axes.transAxes.inverted().transform(axes.transData.transform(ends[name]))[0], ends[name][1]
         leader: dict[str, Any] = {"transform": beside, "clip_on": False, "linewidth": 0.4, "label": "_leader"}
         axes.plot([x, 1.0, 1.03], [y, y, place], color=colour, **leader)
-        axes.text(1.04, place, readable(name), transform=beside, va="center", fontsize=6, color=colour)
+        axes.text(1.04, place, readable(name), transform=beside, va="center", fontsize=SMALL, color=colour)
 
 
 def _apart(heights: list[float], low: float, high: float) -> list[float]:
@@ -169,7 +169,7 @@ def _handles(rows: pd.DataFrame) -> list[Artist]:
         handles.append(Line2D([], [], color=GREY, marker="o", markerfacecolor="white", linestyle="", label="untrained"))
     if rows.loc[rows["reference"] == rows["detector"], "loop"].notna().any():
         loop = {"color": GREY, "marker": "o", **LOOP}
-        handles.append(Line2D([], [], **loop, label="by a backward pass for each image"))
+        handles.append(Line2D([], [], **loop, label="by a backward pass for each sample"))
     if (rows["control"] == "yes").any():
         handles.append(Line2D([], [], color=GREY, linewidth=0.5, label="the best control, no model"))
     return [*handles]

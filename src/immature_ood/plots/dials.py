@@ -10,14 +10,13 @@ from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 
 from immature_ood.plots.rows import of_id_dataset, once, one_model
-from immature_ood.plots.style import DOUBLE, looks_of, new_figure, styled, title
+from immature_ood.plots.style import DOUBLE, SMALL, looks_of, new_figure, styled, title
 from immature_ood.words import readable
 
 __all__ = ["dial_heat_map"]
 
 CELL_WIDTH, CELL_HEIGHT = 0.17, 0.115  # inches, the least in which a number of two digits can be read
-NUMBER_SIZE = 5.0  # points
-LABELS_WIDTH = 1.35  # inches, of the rows' labels and the bar of colours
+LABELS_WIDTH = 1.4  # inches, of the rows' labels and the bar of colours
 PANEL_ROOM = 0.5  # inches above and below a panel
 STRONG = 0.33  # so far from one half a colour is dark
 
@@ -75,7 +74,7 @@ def _panel(axes: Axes, matrix: np.ndarray, epochs: Sequence[int]) -> AxesImage:
     for (row, column), auroc in np.ndenumerate(matrix):
         if not np.isnan(auroc):
             colour = "white" if abs(auroc - 0.5) > STRONG else "black"
-            axes.text(column, row, _short(auroc), color=colour, fontsize=NUMBER_SIZE, ha="center", va="center_baseline")
+            axes.text(column, row, _short(auroc), color=colour, fontsize=SMALL, ha="center", va="center_baseline")
     axes.set_xticks(range(len(epochs)), labels=[str(epoch) for epoch in epochs])
     axes.set_xlabel("training epoch")
     axes.spines[:].set_visible(True)

@@ -87,7 +87,7 @@ def _handles(looks: dict[str, Look]) -> list[Artist]:
     return [
         *(Line2D([], [], color=look.colour, marker=look.marker, label=f"p ≤ {level}") for level, look in looks.items()),
         Line2D([], [], color=GREY, **ONE, label="one ID set and seed"),
-        Line2D([], [], color=GREY, **OF_FIT_IMAGES, label="p-values of fit images"),
+        Line2D([], [], color=GREY, **OF_FIT_IMAGES, label="p-values from the fit set"),
         Line2D([], [], color=GREY, **LEVEL, label="the level"),
-        Patch(color=GREY, alpha=0.3, linewidth=0, label="likely with so few calibration images"),
+        Patch(color=GREY, alpha=0.3, linewidth=0, label="likely with so small a calibration set"),
     ]

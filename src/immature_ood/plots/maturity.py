@@ -29,12 +29,13 @@ ONE_PAIR: dict[str, Any] = {"linewidth": 0.4, "alpha": 0.7}
 
 
 @styled
-def auroc_by_excess(table: pd.DataFrame) -> Figure:
+def auroc_by_excess(table: pd.DataFrame, unit: str = "bits/dim") -> Figure:
     """AUROC against excess bits/dim, immature at the left; a panel a detector and b, their mean and a thin line a pair.
 
     table: the table of AUROCs (evaluation.AUROC_COLUMNS) of one model. A point is a kept epoch, at the mean over seeds
     of excess and AUROC, and in the thick line over pairs too. What is past the lowest excess is dotted: there a model
-    overfits, or is in a spike. Raises ValueError if the table has no pair, or several models.
+    overfits, or is in a spike. unit: what bits/dim are called (see kinds.KindOfData). Raises ValueError if the table
+    has no pair, or several models.
     """
     rows, looks = pairs(table), looks_of(table["detector"])
 
@@ -49,14 +50,14 @@ def auroc_by_excess(table: pd.DataFrame) -> Figure:
         Line2D([], [], color=GREY, marker="o", label=f"mean over pairs{seeds}"),
         Line2D([], [], color=GREY, **ONE_PAIR, label="one pair"),
     ]
-    return _figure(rows, [*looks], draw, lines)
+    return _figure(rows, [*looks], draw, lines, unit)
 
 
 @styled
-def models_by_excess(table: pd.DataFrame) -> Figure:
+def models_by_excess(table: pd.DataFrame, unit: str = "bits/dim") -> Figure:
     """The same for several models: a panel a detector that two of them have and b, a line a model, its mean over pairs.
 
-    table: as of auroc_by_excess, of all models. Raises ValueError if no two models have a detector in common.
+    table, unit: as of auroc_by_excess, of all models. Raises ValueError if no two models have a detector in common.
     """
     rows = table[table["ood_dataset"] != table["id_dataset"]]
     looks = looks_in_turn(once(rows["model"]))
@@ -74,7 +75,7 @@ def models_by_excess(table: pd.DataFrame) -> Figure:
         Line2D([], [], color=look.colour, marker=look.marker, linestyle=look.line, label=readable(model))
         for model, look in looks.items()
     ]
-    return _figure(rows, shared, draw, lines)
+    return _figure(rows, shared, draw, lines, unit)
 
 
 def _figure(
@@ -82,6 +83,7 @@ def _figure(
     detectors: Sequence[str],
     draw: Callable[[Axes, pd.DataFrame], None],
     lines: Sequence[Artist],
+    unit: str,
 ) -> Figure:
     """A panel a detector and b, in which `draw` puts the lines that the legend names."""
     shown = [(detector, b) for detector in detectors for b in once(rows["batch_size"])]
@@ -96,9 +98,9 @@ def _figure(
     _excess_axis(axes[0, 0], rows["excess_bits_per_dim"].max())
     for panel in axes[:, 0]:
         panel.set_ylabel("AUROC")
-    title(figure, "How mature must a model be? AUROC against the distance to the minimum of the held-out bits/dim")
+    title(figure, f"How mature must a model be? AUROC against the distance to the minimum of the held-out {unit}")
     handles = [*lines, *_handles(untrained=0 in set(rows["epoch"]))]
-    legend(figure, handles, "held-out bits/dim above the minimum of the training (more trained: to the right)")
+    legend(figure, handles, f"held-out {unit} above the minimum of the training (more trained: to the right)")
     return figure
 
 

@@ -23,8 +23,11 @@ from immature_ood import registry
 
 __all__ = [
     "DOUBLE",
+    "DPI",
     "GREY",
     "SINGLE",
+    "SMALL",
+    "TITLE",
     "Look",
     "leave_empty",
     "legend",
@@ -39,17 +42,20 @@ __all__ = [
     "zero_and_log",
 ]
 
-SINGLE, DOUBLE = 3.4, 7.0  # inches, the widths of one and of two columns of a paper
+SINGLE, DOUBLE = 3.25, 6.75  # inches, the widths of one and of two columns of a paper
+DPI = 300  # of a PNG
+SMALL = 6  # points, of what stands inside a panel; all else is of 7
+TITLE = "title"  # the gid of what a PDF leaves to the paper's caption
 GREY = "0.45"  # of whatever is a reference and not a result
 
 RC: dict[Any, Any] = {
-    "figure.dpi": 200,
+    "figure.dpi": DPI,
     "font.family": "DejaVu Sans",  # comes with matplotlib, so every machine draws the same
     "font.size": 7,
     "axes.titlesize": 7,
     "axes.labelsize": 7,
-    "xtick.labelsize": 6.5,
-    "ytick.labelsize": 6.5,
+    "xtick.labelsize": 7,
+    "ytick.labelsize": 7,
     "legend.fontsize": 7,
     "figure.titlesize": 8,
     "figure.titleweight": "bold",
@@ -192,8 +198,8 @@ def leave_empty(axes: np.ndarray, place: int) -> None:
 
 
 def title(figure: Figure, text: str) -> None:
-    """What the figure shows, above it at the left, broken into lines that fit."""
-    figure.suptitle(_fitted(figure, text, character=0.068), x=0.01, horizontalalignment="left")
+    """What the figure shows, above it at the left, broken into lines that fit; a PDF goes without (see saving)."""
+    figure.suptitle(_fitted(figure, text, character=0.068), x=0.01, horizontalalignment="left", gid=TITLE)
 
 
 def one_seed() -> Line2D:
@@ -214,7 +220,7 @@ def legend(figure: Figure, handles: Sequence[Artist], axis_label: str) -> None:
 
 def _legend_columns(labels: list[str], width: float) -> int:
     """The most columns that fit into a width in inches, when they are filled one after the other."""
-    sizes = [0.47 + 0.048 * len(label) for label in labels]
+    sizes = [0.47 + 0.052 * len(label) for label in labels]
     for rows in range(1, len(labels)):
         if sum(max(column) for column in (sizes[i : i + rows] for i in range(0, len(sizes), rows))) <= width:
             return -(-len(labels) // rows)

@@ -24,12 +24,13 @@ CROSS: dict[str, Any] = {"color": "#D55E00", "linestyle": "", "marker": "x", "ma
 
 
 @styled
-def bits_per_dim_by_epoch(log: pd.DataFrame) -> Figure:
-    """Bits per dimension of the training and of the held-out fit images against epoch; a panel for each ID data set.
+def bits_per_dim_by_epoch(log: pd.DataFrame, unit: str = "bits/dim", samples: str = "images") -> Figure:
+    """Bits per dimension of the training and of the held-out fit samples against epoch; a panel for each ID data set.
 
     log: what maturity.with_maturity gives, of one model: one row an (id_dataset, model, seed, epoch), with
         train_bits_per_dim (NaN at epoch 0), fit_bits_per_dim and the maturity of the kept ones, which are marked. A
-        checkpoint that was kept in a spike (see evaluation.in_spikes) is crossed at its own value.
+        checkpoint that was kept in a spike (see evaluation.in_spikes) is crossed at its own value. unit, samples: what
+        bits/dim and samples are called (see kinds.KindOfData).
     """
     id_datasets = once(one_model(log)["id_dataset"])
     rows = math.ceil(len(id_datasets) / MOST_COLUMNS)
@@ -44,9 +45,9 @@ def bits_per_dim_by_epoch(log: pd.DataFrame) -> Figure:
         leave_empty(axes, place)
     zero_and_log(axes[0, 0], set(log["epoch"]), {epoch: str(epoch) for epoch in kept})
     for panel in axes[:, 0]:
-        panel.set_ylabel("bits per dimension")
-    title(figure, "How well the models fit: training and held-out images of the ID set")
-    handles = _handles(several_seeds=log["seed"].nunique() > 1)
+        panel.set_ylabel(unit)
+    title(figure, f"How well the models fit: training and held-out {samples} of the ID set")
+    handles = _handles(samples, several_seeds=log["seed"].nunique() > 1)
     crosses = [Line2D([], [], **CROSS, label="in a spike or past its best")] if len(spikes) else []
     legend(figure, [*handles, *crosses], "training epoch")
     return figure
@@ -65,9 +66,9 @@ def _panel(axes: Axes, rows: pd.DataFrame, kept: list[int]) -> None:
     axes.plot(marked[marked.index == 0], **KEPT, markerfacecolor="white", label="_untrained")
 
 
-def _handles(several_seeds: bool) -> list[Line2D]:
+def _handles(samples: str, *, several_seeds: bool) -> list[Line2D]:
     train, fit = (Line2D([], [], **look) for look in CURVES.values())
-    train.set_label("training images (mean of the epoch)")
-    fit.set_label("held-out fit images")
+    train.set_label(f"training {samples} (mean of the epoch)")
+    fit.set_label(f"held-out fit {samples}")
     handles = [train, fit, Line2D([], [], **KEPT, label="kept checkpoint")]
     return [*handles, one_seed()] if several_seeds else handles

@@ -102,10 +102,13 @@ def auroc_chart(rows: pd.DataFrame | None = None) -> alt.TopLevelMixin:
     return band + base.mark_line().encode(y=y) + points
 
 
-def maturity_chart(rows: pd.DataFrame | None = None) -> alt.TopLevelMixin:
-    """Held-out bits/dim against epoch; columns epoch, bits, excess, state ("" where not kept), name and its look."""
+def maturity_chart(rows: pd.DataFrame | None = None, unit: str = "bits/dim") -> alt.TopLevelMixin:
+    """Held-out bits/dim against epoch; columns epoch, bits, excess, state ("" where not kept), name and its look.
+
+    unit: what bits/dim are called (see kinds.KindOfData).
+    """
     x = alt.X("epoch:Q", title="training epoch", scale=alt.Scale(type="symlog", constant=1), axis=DOUBLED)
-    y = alt.Y("bits:Q", title="held-out bits per dimension", scale=alt.Scale(zero=False))
+    y = alt.Y("bits:Q", title=f"held-out {unit}", scale=alt.Scale(zero=False))
     tips = _tips(ID="name:N", epoch="epoch:Q", bits="bits:Q|.3f", above_the_minimum="excess:Q|.3f", state="state:N")
     base = _base(rows).encode(x=x, y=y, **_looks("name"))
     points = base.transform_filter("datum.state != ''").mark_point(strokeWidth=0)

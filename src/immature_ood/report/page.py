@@ -49,6 +49,7 @@ EXTREMES = 5  # samples of each kind
 MOST_SHOWN = 200  # rows of a table
 PICTURES = 1_200_000  # places of samples, of a byte each in a sprite
 FIGURES = 2_400_000  # letters of embedded figures
+SHRUNK = 3  # the pixels of a figure for one of the page, which are 100 an inch
 
 
 def page(results: Results) -> str:
@@ -242,16 +243,18 @@ def _auroc(results: Results, rows: pd.DataFrame) -> dict[str, Any]:
 
 
 def _maturity(results: Results, rows: pd.DataFrame) -> dict[str, Any]:
-    names = [*dict.fromkeys(rows["name"])]
+    names, unit = [*dict.fromkeys(rows["name"])], results.settings.data.unit
     looks = _looks(names)
     selects = _selects(rows, {"model": "Model", "seed": "Seed"})
+
+    def maturity_chart(shown: pd.DataFrame | None = None) -> Any:
+        return charts.maturity_chart(shown, unit)
+
     return {
-        **{"title": "Held-out bits per dimension over epochs", "selects": selects, "looks": looks},
+        **{"title": f"Held-out {unit} over epochs", "selects": selects, "looks": looks},
         **{"legend": [_key(name, place) for place, name in enumerate(names)], "path": "tables/training.csv"},
-        "caption": f"Held-out {results.settings.data.unit} of each training.",
-        **_drawn(
-            charts.maturity_chart, _first(rows, selects), looks, "name", "Held-out bits per dimension over epochs"
-        ),
+        "caption": f"Held-out {unit} of each training.",
+        **_drawn(maturity_chart, _first(rows, selects), looks, "name", f"Held-out {unit} over epochs"),
     }
 
 
@@ -513,7 +516,7 @@ def _figures(results: Results) -> tuple[dict[str, list[_Figure]], list[str]]:
 def _figure(file: Path, path: str, alt: str) -> _Figure:
     with Image.open(file, formats=("PNG",)) as opened:
         width, height = opened.size
-    return _Figure(figure_uri(file), alt, path, width // 2, height // 2)
+    return _Figure(figure_uri(file), alt, path, width // SHRUNK, height // SHRUNK)
 
 
 def _wanted(results: Results) -> Iterable[tuple[str, str, str]]:
