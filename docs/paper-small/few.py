@@ -2,9 +2,9 @@
 
     python docs/paper-small/few.py results/paper-small-rgb > docs/paper-small/few-rgb.csv
 
-fits detectors on disjoint parts of each checkpoint's fit images, at most 10 of each size, and prints a row a detector, b,
-number of images and epoch: auroc, the mean over parts of the mean over pairs, and deviation, the standard deviation of
-that mean between parts, of which a part of all images has none.
+fits detectors on disjoint parts of each checkpoint's fit images, at most 10 of each size, and prints a row a detector,
+b, number of images and epoch: auroc, the mean over parts of the mean over pairs, and deviation, the standard deviation
+of that mean between parts, of which a part of all images has none.
 """
 
 import sys

@@ -1,9 +1,9 @@
-"""Where does the signal live: AUROC of single layers' log norms, by block, depth and kind of parameter, over epochs.
+"""Where the signal lives: AUROC of single layers' log norms, by block, depth and kind of parameter, over epochs.
 
     python docs/why/where.py results/paper-small-rgb/tables/layers_*.csv > docs/why/where-rgb.csv
 
-prints a row a b, block, step, kind and epoch: layers, their number (of one ID set); auroc, the mean over pairs, seeds and
-layers of the AUROC of a layer's own Gaussian; best, the share of pairs whose best layer is among these.
+prints a row a b, block, step, kind and epoch: layers, their number (of one ID set); auroc, the mean over pairs, seeds
+and layers of the AUROC of a layer's own Gaussian; best, the share of pairs whose best layer is among these.
 """
 
 import re

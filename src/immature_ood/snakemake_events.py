@@ -36,7 +36,7 @@ def told(record: LogRecord) -> dict[str, Any] | None:
     return {"event": event, "message": str(record.msg or ""), **fields}
 
 
-class LogHandler(LogHandlerBase):  # type: ignore[misc]
+class LogHandler(LogHandlerBase):
     """Writes a line a record to the file descriptor that this process was given, as long as somebody reads it."""
 
     writes_to_stream = False

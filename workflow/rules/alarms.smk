@@ -135,7 +135,7 @@ rule plot_drift:
     input:
         f"{TABLE}/drift.csv",
     output:
-        [
+        png=[
             report(
                 f"{PLOT}/drift_b={b}.png",
                 caption="../report/drift.rst",
@@ -144,6 +144,7 @@ rule plot_drift:
             )
             for b in study.features.batch_sizes
         ],
+        pdf=[f"{PLOT}/drift_b={b}.pdf" for b in study.features.batch_sizes],
     log:
         f"{LOGS}/plot_drift/{{model}}.log",
     benchmark:

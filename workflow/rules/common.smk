@@ -187,9 +187,10 @@ if CALIBRATED:
 if study.evaluation.drift:
     TABLES.append(f"{TABLE}/drift.csv")
     PLOTS += expand(
-        f"{PLOT}/drift_b={{b}}.png",
+        f"{PLOT}/drift_b={{b}}.{{form}}",
         model=dict.fromkeys(place["model"] for place in CALIBRATED),
         b=study.features.batch_sizes,
+        form=["png", "pdf"],
     )
 
 

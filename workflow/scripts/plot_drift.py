@@ -11,5 +11,5 @@ if TYPE_CHECKING:
 
 with job(snakemake.log):
     table = read_table(snakemake.input[0]).query("model == @snakemake.wildcards.model")
-    for b, path in zip(snakemake.params.batch_sizes, snakemake.output, strict=True):
-        plots.save(plots.drift(table, b), path)
+    for b, *paths in zip(snakemake.params.batch_sizes, snakemake.output.png, snakemake.output.pdf, strict=True):
+        plots.save(plots.drift(table, b), *paths)

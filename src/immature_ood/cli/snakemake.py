@@ -62,7 +62,7 @@ class Run:
         return status if status >= 0 else 128 - status
 
     def _see(self, line: bytes, stages: "Stages") -> None:
-        happened = stages.see(json.loads(line)) if line else None
+        happened: Stage | Job | str | None = stages.see(json.loads(line)) if line else None
         if self.stopped:
             happened = None if self._told else "stopping: trainings end after the step under way"
             self._told = True

@@ -1,6 +1,7 @@
 """Histograms of scores: ID test against each OOD set, epoch by epoch."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -83,7 +84,7 @@ def _aurocs(id_scores: np.ndarray, ood_scores: Mapping[str, np.ndarray], drop_mi
 
 def _write(axes: Axes, line: int, text: str) -> None:
     """A line at the top right of a panel, counted from 1."""
-    below = {"xytext": (0, -(line - 1) * 1.2 * SMALL), "textcoords": "offset points"}
+    below: dict[str, Any] = {"xytext": (0, -(line - 1) * 1.2 * SMALL), "textcoords": "offset points"}
     axes.annotate(text, (1, 1), xycoords="axes fraction", **below, ha="right", va="top", size=SMALL)
 
 

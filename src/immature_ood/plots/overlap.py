@@ -72,7 +72,7 @@ def _panel(axes: Axes, rows: pd.DataFrame, looks: dict[str, Look]) -> None:
     axes.set_yticks([0, 0.5, 1], labels=["0", "0.5", "1"])
     for (id_dataset, ood_dataset, _), pair in rows.sort_values("epoch").groupby([*PAIR, "seed"]):
         name = f"{id_dataset} → {ood_dataset}"
-        mark = {"color": looks[name].colour, "marker": looks[name].marker}
+        mark: dict[str, Any] = {"color": looks[name].colour, "marker": looks[name].marker}
         axes.plot(pair["overlap"], pair["auroc"], color=looks[name].colour, **PATH, label="_pair")
         axes.plot(pair["overlap"], pair["auroc"], **mark, **DOT, label=name)
         for how, epoch in ((UNTRAINED, 0), (LAST, pair["epoch"].max())):
@@ -93,6 +93,6 @@ def _said(correlation: pd.DataFrame, detector: str, b: int) -> str:
 
 def _handles(rows: pd.DataFrame, looks: dict[str, Look]) -> list[Artist]:
     marks = [Line2D([], [], color=look.colour, marker=look.marker, **DOT, label=name) for name, look in looks.items()]
-    grey = {"color": GREY, "marker": "o"}
+    grey: dict[str, Any] = {"color": GREY, "marker": "o"}
     untrained = [Line2D([], [], **grey, **UNTRAINED, label="untrained")] if (rows["epoch"] == 0).any() else []
     return [*marks, *untrained, Line2D([], [], **grey, **LAST, label="last epoch")]
