@@ -139,7 +139,7 @@ def test_snakemake_plans_it(command, copy):
 def test_the_toys_run(tmp_path):
     """With fewer problems."""
     (command,) = (command for command in COMMANDS if "toys.py" in command)
-    _, script, *arguments = split(command.replace("--problems 300", "--problems 4"))
+    _, script, *arguments = split(command.replace("--problems 300", "--problems 12"))
     arguments[-1] = str(tmp_path / "toys.png")
     subprocess.run([sys.executable, str(ROOT / script), *arguments], check=True, capture_output=True)
     assert (tmp_path / "toys.png").stat().st_size > 10_000
