@@ -424,7 +424,7 @@ def test_explain_draws_a_picture_and_says_its_numbers(places, detector, tmp_path
     assert "the image itself\n" in found.stdout
     assert "fit --keep-thumbnails" in found.stderr
     with Image.open(tmp_path / "explain.png", formats=["PNG"]) as picture:
-        assert picture.width == 2300
+        assert picture.width == 3450
 
 
 def test_a_row_of_a_numpy_file_is_explained_and_kept_pictures_are_shown_and_told(places, tmp_path):

@@ -16,9 +16,16 @@ from test_workflow import copy_project
 
 THREE = "tests/test_command.py::test_the_three_commands_of_readme_tell_digits_from_photographs_and_letters"
 LISTED = "tests/workflow/test_workflow.py::test_without_snakemake_the_same_files_are_made_from_a_list_of_jobs"
+SCORED = "tests/workflow/test_workflow.py::test_a_finished_study_scores_its_own_test_images_as_it_did"
 # What runs a command: a test, or .ci/run.
 RUN = {
-    r"immature-ood (fit|score|info) .*": THREE,
+    r"immature-ood (fit|score mine\.iood|info) .*": THREE,
+    r"immature-ood explain .*": "tests/test_command.py::test_explain_draws_a_picture_and_says_its_numbers",
+    r"immature-ood score --study .*": SCORED,
+    r"immature-ood studies": "tests/test_studies.py",
+    r"immature-ood doctor .*": "tests/test_doctor.py",
+    r"immature-ood run .*": "tests/test_run.py",
+    r"make score .*": "tests/test_make.py::test_new_images_are_scored_by_the_results_of_the_study",
     r"pip install \.": "tests/test_wheel.py::test_the_command_runs_without_snakemake",
     r"make (check|docs|test|run)": ".ci/run",
     r"PYTHONPATH=src python -m immature_ood\.run results/mine/jobs\.json .*": LISTED,
@@ -40,7 +47,8 @@ OUTSIDE = {
     r"apt-get install .*": "changes the machine; tests/test_text.py reads the pages where they are there",
     r"tar xf carry\.tar": "no command of ours, of a file that make carry makes",
     r"python -m pip install --no-index --find-links wheels .*": "of wheels that make carry downloads",
-    r"python docs/foreign/own_minus_foreign\.py .*": "reads the scores of a study of two hours",
+    r"python docs/(foreign|paper-small)/\w+\.py .*": "reads the results of a study of hours",
+    r"python docs/why/dials\.py .*": "reads the features of a study of hours",
 }
 COMMANDS = sorted({command for page in PAGES for command in pages.commands(page)})
 # How many cores there are changes no plan.
@@ -73,11 +81,11 @@ def test_what_runs_a_command_is_there(test):
         assert {"check", "docs", "test", "run"} <= {*re.findall(r"^make (\w+)", text, re.MULTILINE)}
 
 
-def test_pages_have_no_other_commands_of_immature_ood_than_readme():
-    """Which a test runs."""
+def test_a_test_runs_the_three_commands_of_readme_and_all_others_of_immature_ood():
     readme = {command for command in pages.commands(ROOT / "README.md") if command.startswith("immature-ood")}
     assert len(readme) == 3
-    assert {command for command in COMMANDS if command.startswith("immature-ood")} == readme
+    assert {RUN.get(matching(command)[0]) for command in readme} == {THREE}
+    assert {matching(command)[0] for command in COMMANDS if command.startswith("immature-ood")} <= {*RUN}
 
 
 def test_a_block_is_of_commands_or_of_none():
