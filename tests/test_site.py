@@ -4,6 +4,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from urllib.parse import unquote
 
 import pytest
 from pages import PAGES, ROOT
@@ -45,7 +46,7 @@ def test_nothing_comes_from_the_network(site):
         assert loaded or file.name == "index.html"
         for target in loaded:
             assert not re.match(r"(?:[a-z]+:)?//", target), (file, target)
-            assert (file.parent / target.split("?")[0]).is_file(), (file, target)
+            assert (file.parent / unquote(target.split("?")[0])).is_file(), (file, target)
     for file in site.rglob("*.css"):
         assert not re.search(r"url\(\W?(?:[a-z]+:)?//|@import", file.read_text(encoding="utf-8")), file
 

@@ -108,11 +108,13 @@ def copy(tmp_path_factory):
         shutil.copy(ROOT / file, folder / file)
     mine = yaml.safe_load((ROOT / "studies/smoke.yaml").read_text()) | {"name": "mine"}
     (folder / "studies/mine.yaml").write_text(yaml.safe_dump(mine))
-    arrays = yaml.safe_load((ROOT / "studies/paper-small-grey-arrays.yaml").read_text())["datasets"]
-    for section in arrays.values():
-        (folder / section["path"]).parent.mkdir(exist_ok=True)
-        images = np.zeros((9000, 28, 28), np.uint8)  # as many as the study asks for; planning looks at the shape
-        np.savez_compressed(folder / section["path"], images=images, split=np.repeat(["train", "test"], (7000, 2000)))
+    (folder / "data").mkdir()
+    for kind, shape in (("grey", (28, 28)), ("rgb", (32, 32, 3))):  # planning looks at the shape
+        images = np.zeros((9000, *shape), np.uint8)  # as many as the studies ask for
+        arrays = yaml.safe_load((ROOT / f"studies/paper-small-{kind}-arrays.yaml").read_text())["datasets"]
+        for section in arrays.values():
+            split = np.repeat(["train", "test"], (7000, 2000))
+            np.savez_compressed(folder / section["path"], images=images, split=split)
     return folder
 
 
