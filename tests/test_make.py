@@ -15,9 +15,12 @@ ROOT = Path(__file__).parents[1]
 STUDY = {"name": "mine", "datasets": {"digits": {}, "glyphs": {}}, "epochs": [0, 1]}
 SNAKEMAKE = """
 import json
+import sys
 from pathlib import Path
 
 def main(arguments):
+    if Path("fails").exists():
+        sys.exit("it did not work")
     with open("calls", "a") as file:
         print(json.dumps(arguments), file=file)
     if "--report" in arguments:
@@ -96,6 +99,15 @@ def test_a_run_asks_the_project_for_the_name_of_the_study(project, environment, 
     assert "jobs    results/mine/snakemake-report.html\n" in said
 
 
+def test_a_run_that_fails_fails_under_make_too(project, environment):
+    (project / "mine.yaml").write_text(BLOCK)
+    (project / "fails").touch()
+    code, said = make(project, "run", "CORES=1", f"VENV={environment}", "STUDY=mine.yaml")
+    assert code == 2  # of make
+    assert "error: it did not work\n" in said
+    assert "All in all." not in said
+
+
 @pytest.mark.parametrize("goal", ["run", "doctor"])
 @pytest.mark.parametrize("file", ["nope.yaml", "not here.yaml"])
 def test_a_study_that_is_not_there_is_said_before_anything_is_installed(project, tmp_path, goal, file):
@@ -103,22 +115,6 @@ def test_a_study_that_is_not_there_is_said_before_anything_is_installed(project,
     lines = [line for line in said.splitlines() if not line.startswith("make: ***")]
     assert (code, lines) == (2, [f"there is no study {file}"])
     assert not (tmp_path / "new").exists()
-
-
-def test_new_images_are_scored_by_the_results_of_the_study(project, environment):
-    (project / "my study.yaml").write_text(BLOCK)
-    of_command = f"""#!/bin/sh
-[ "$2" = immature_ood ] && exec printf '%s\\n' "$@"
-exec "{sys.executable}" "$@"
-"""
-    (environment / "bin/python").write_text(of_command)
-    asked = ["score", f"VENV={environment}", "STUDY=my study.yaml", "OPTIONS=--epoch 3"]
-    code, said = make(project, *asked, "DATA=my $HOME's images")
-    score = ["-m", "immature_ood", "score", "--study", "results/mine", "--epoch", "3", "my $HOME's images"]
-    assert (code, said.splitlines()) == (0, score)
-    code, said = make(project, *asked)
-    assert code == 2
-    assert said.startswith("say what to score: make score STUDY=... DATA=folder\n")
 
 
 def test_a_study_that_is_not_valid_is_said_in_a_line_a_fault_before_any_work(project, environment):
