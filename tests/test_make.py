@@ -117,6 +117,22 @@ def test_a_study_that_is_not_there_is_said_before_anything_is_installed(project,
     assert not (tmp_path / "new").exists()
 
 
+def test_new_images_are_scored_by_the_results_of_the_study(project, environment):
+    (project / "my study.yaml").write_text(BLOCK)
+    of_command = f"""#!/bin/sh
+[ "$2" = immature_ood ] && exec printf '%s\\n' "$@"
+exec "{sys.executable}" "$@"
+"""
+    (environment / "bin/python").write_text(of_command)
+    asked = ["score", f"VENV={environment}", "STUDY=my study.yaml", "OPTIONS=--epoch 3"]
+    code, said = make(project, *asked, "DATA=my $HOME's images")
+    score = ["-m", "immature_ood", "score", "--study", "results/mine", "--epoch", "3", "my $HOME's images"]
+    assert (code, said.splitlines()) == (0, score)
+    code, said = make(project, *asked)
+    assert code == 2
+    assert said.startswith("say what to score: make score STUDY=... DATA=folder\n")
+
+
 def test_a_study_that_is_not_valid_is_said_in_a_line_a_fault_before_any_work(project, environment):
     (project / "bad.yaml").write_text(BLOCK.replace("epochs", "epoch"))
     code, said = make(project, "run", f"VENV={environment}", "STUDY=bad.yaml")
