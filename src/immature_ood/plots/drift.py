@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from immature_ood.plots.false_alarms import LEVEL as OF_LEVEL
 from immature_ood.plots.rows import once, one_model
 from immature_ood.plots.style import GREY, legend, looks_of, panels, styled, title
 from immature_ood.words import readable
@@ -54,7 +55,7 @@ def _colours(epochs: Sequence[int]) -> Mapping[int, tuple[float, float, float, f
 
 
 def _panel(axes: Axes, rows: pd.DataFrame, colours: Mapping[int, tuple[float, float, float, float]]) -> None:
-    axes.axhline(LEVEL, color=GREY, linewidth=0.7, linestyle=(0, (4, 2)), zorder=1, label="_level")
+    axes.axhline(LEVEL, color=GREY, **OF_LEVEL, label="_level")
     for epoch, of_epoch in rows.groupby("epoch"):
         means = of_epoch.groupby("stage")["false_alarms_5"].mean()
         axes.plot(means.index, means, color=colours[epoch], marker="o", markersize=2, label=str(epoch))
@@ -66,4 +67,4 @@ def _panel(axes: Axes, rows: pd.DataFrame, colours: Mapping[int, tuple[float, fl
 
 def _handles(colours: Mapping[int, tuple[float, float, float, float]]) -> list[Line2D]:
     epochs = [Line2D([], [], color=colour, marker="o", markersize=2, label=str(e)) for e, colour in colours.items()]
-    return [*epochs, Line2D([], [], color=GREY, linewidth=0.7, linestyle=(0, (4, 2)), label="the level")]
+    return [*epochs, Line2D([], [], color=GREY, **OF_LEVEL, label="the level")]
