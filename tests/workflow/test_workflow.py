@@ -641,7 +641,7 @@ def wait_for(condition, seconds=120):
 def job_of(snakemake_pid, script):
     """The process that runs the script of a rule."""
     for child in psutil.Process(snakemake_pid).children(recursive=True):
-        if any(part.endswith(script) for part in child.cmdline()):
+        if child.name() == script or any(part.endswith(script) for part in child.cmdline()):  # of a fork, its name
             return child
     raise AssertionError(f"nothing runs {script}")
 
