@@ -5,6 +5,7 @@ to import; FD is a socket of the executor (see warm). It has one thread, or says
 so that a fork of it is as a Python that has just begun. Linux alone.
 """
 
+import atexit
 import ctypes
 import gc
 import importlib
@@ -14,6 +15,7 @@ import select
 import signal
 import socket
 import sys
+import threading
 import types
 from collections.abc import Iterable
 from contextlib import suppress
@@ -178,6 +180,19 @@ def run(job: socket.socket) -> None:
     main_module.__file__ = str(script)
     sys.modules["__main__"] = main_module
     exec(compile(script.read_bytes(), script, "exec"), main_module.__dict__)
+    finish(main_module)
+
+
+def finish(main_module: types.ModuleType) -> None:
+    """Ends this process as Python does, but leaves what was imported as it is: to take it apart would copy it all."""
+    threading._shutdown()  # type: ignore[attr-defined]
+    atexit._run_exitfuncs()
+    main_module.__dict__.clear()
+    gc.collect()
+    for stream in (sys.stdout, sys.stderr):
+        if stream is not None:
+            stream.flush()
+    os._exit(0)
 
 
 def show(kind: type[BaseException], error: BaseException, trace: types.TracebackType | None) -> None:
