@@ -447,8 +447,8 @@ def test_cores_do_not_change_the_weights(project, tmp_path):
 def test_forks_of_a_warm_process_make_the_same_bytes_as_pythons_of_their_own(project, tmp_path):
     snakemake(project, "--directory", tmp_path, "--executor", "local")
     here, there = project / "results/smoke", tmp_path / "results/smoke"
-    ended = {suffix: sorted(here.rglob(f"*.{suffix}")) for suffix in ("safetensors", "npy", "csv", "pdf")}
-    assert {suffix: len(files) > 8 for suffix, files in ended.items()} == dict.fromkeys(ended, True)
+    ended = {suffix: sorted(here.rglob(f"*.{suffix}")) for suffix in ("safetensors", "npy", "csv")}
+    assert min(map(len, ended.values())) > 10
     for file in (*ended["safetensors"], *ended["npy"], *here.glob("plots/**/scores_*.png")):
         assert file.read_bytes() == (there / file.relative_to(here)).read_bytes(), file
     measured = re.compile("seconds|memory|per_second")
