@@ -72,7 +72,7 @@ def wait_for(condition, seconds=120):
 
 ONE = "rule one:\n    output: 'one'\n    script: 'one.py'\n"
 FOUND = """
-    import json, os, random, signal, sys, threading
+    import atexit, json, os, random, signal, sys, threading
     shells = ("_", "SHLVL", "PWD", "OLDPWD")
     numbers = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD, signal.SIGPIPE]
     status = dict(line.split(":", 1) for line in open("/proc/self/status"))
@@ -90,10 +90,11 @@ FOUND = """
     }
     found["warm"] = 'server.py' in open('/proc/self/cmdline').read()
     found["drawn"] = [random.random(), float(__import__("numpy").random.random())]
-    json.dump(found, open(snakemake.output[0], "w"))
+    kept_open = open(snakemake.output[0], "w")
+    json.dump(found, kept_open)
+    atexit.register(lambda name=snakemake.output[0]: open(name + "_at_exit", "w").close())
+    threading.Timer(0.5, lambda name=snakemake.output[0]: open(name + "_by_thread", "w").close()).start()
 """
-
-
 LEAVES = """
     import builtins, json, os, signal, sys
     folder = os.getcwd()
@@ -211,6 +212,13 @@ def test_a_script_finds_what_it_finds_with_the_local_executor(many):
         found[executor] = json.loads(re.sub(r"pipe:\[\d+\]", "pipe", json.dumps(found[executor]).replace(folder, "")))
     for name in found["warm"][0]:
         assert [each[name] for each in found["warm"]] == [each[name] for each in found["local"]], name
+
+
+def test_a_script_ends_as_with_the_local_executor(many):
+    """What it holds open is written, its threads are waited for, what it has registered is done."""
+    for folder, _ in many.values():
+        assert all((folder / name).exists() for name in ("found_at_exit", "found_by_thread"))
+        assert json.loads((folder / "found").read_text())
 
 
 def test_nothing_of_a_job_is_there_in_the_next(many):
