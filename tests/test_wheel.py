@@ -72,7 +72,7 @@ def run(python, code, folder):
 
 def test_the_wheel_holds_the_package_and_nothing_else(wheel):
     files = {Path(name) for name in zipfile.ZipFile(wheel).namelist()}
-    source = {file.relative_to(ROOT / "src") for file in (ROOT / "src/immature_ood").rglob("*.py")}
+    source = {file.relative_to(ROOT / "src") for file in (ROOT / "src").rglob("*.py")}
     source |= {file.relative_to(ROOT / "src") for file in (ROOT / "src/immature_ood/report/parts").iterdir()}
     inside = {file for file in files if not file.parts[0].endswith(".dist-info")}
     assert inside == source | {Path("immature_ood/py.typed")}

@@ -472,6 +472,21 @@ def test_cores_do_not_change_the_weights(project, tmp_path):
 
 
 @pytest.mark.slow
+def test_forks_of_a_warm_process_make_the_same_bytes_as_pythons_of_their_own(project, tmp_path):
+    snakemake(project, "--directory", tmp_path, "--executor", "local")
+    here, there = project / "results/smoke", tmp_path / "results/smoke"
+    ended = {suffix: sorted(here.rglob(f"*.{suffix}")) for suffix in ("safetensors", "npy", "csv")}
+    assert min(map(len, ended.values())) > 10
+    for file in (*ended["safetensors"], *ended["npy"], *here.glob("plots/**/scores_*.png")):
+        assert file.read_bytes() == (there / file.relative_to(here)).read_bytes(), file
+    measured = re.compile("seconds|memory|per_second")
+    for file in ended["csv"]:
+        tables = [pd.read_csv(one, dtype=str) for one in (file, there / file.relative_to(here))]
+        without = [table.drop(columns=[name for name in table if measured.search(name)]) for table in tables]
+        pd.testing.assert_frame_equal(*without)
+
+
+@pytest.mark.slow
 def test_a_killed_job_goes_on_where_it_was(project, tmp_path):
     epochs = ["--config", "epochs=[0,200]"]
     weights = "results/smoke/checkpoints/digits/glow/seed=0/epoch=200/weights.safetensors"
@@ -671,7 +686,7 @@ def wait_for(condition, seconds=120):
 def job_of(snakemake_pid, script):
     """The process that runs the script of a rule."""
     for child in psutil.Process(snakemake_pid).children(recursive=True):
-        if any(part.endswith(script) for part in child.cmdline()):
+        if child.name() == script or any(part.endswith(script) for part in child.cmdline()):  # of a fork, its name
             return child
     raise AssertionError(f"nothing runs {script}")
 
