@@ -6,7 +6,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 PATTERNS = ("*.md", "[!.]*/README.md", "docs/*.md", "docs/*/README.md", "docs/api/*.md")
-PAGES = sorted({file.relative_to(ROOT) for file in chain.from_iterable(map(ROOT.glob, PATTERNS))})
+FOUND = {file.relative_to(ROOT) for file in chain.from_iterable(map(ROOT.glob, PATTERNS))}
+PAGES = sorted(page for page in FOUND if page.parts[0] != "data")  # which is its user's
 FENCE = re.compile(r"^( *)```(\w*)\n(.*?)^ *```", re.MULTILINE | re.DOTALL)
 
 
