@@ -12,10 +12,11 @@ from test_estimator import TINY, rough, smooth
 from immature_ood import explaining, face, fitting, pixel_statistics
 from immature_ood.dequantisation import fixed_noise
 from immature_ood.detector_file import NAME, ImageDetector, extracted, load
-from immature_ood.explaining import explain, gradient_of
+from immature_ood.explaining import Explanation, explain, gradient_of
 from immature_ood.features import Features
 from immature_ood.fitting import DETECTOR, Recipe, parts_of
 from immature_ood.gradients.loop import Loop
+from immature_ood.plots.explanation import explanation
 
 PART = {name: {"detector": name} for name in ("gradient_norms_mahalanobis", "gradient_norms_fisher")}
 ON_NORMS = {
@@ -134,6 +135,17 @@ def test_the_numbers_of_the_image_are_named_and_standardised(detector):
     assert sum(found.parts.values()) == pytest.approx(found.score)
     assert {*found.parts} == {"image statistics", "gradient norms"}
     assert not explain(refitted(detector, ON_NORMS["knn"]), image).numbers
+
+
+@pytest.mark.parametrize(
+    ("number", "drawn", "said"), [(5.0, 5.0, "+5.0"), (-90.0, -8.0, "-90.0 …"), (1.0, 1.0, "+1.0")]
+)
+def test_a_bar_is_as_long_as_its_number_or_says_that_it_is_cut(number, drawn, said):
+    image = np.zeros((1, 8, 8), np.uint8)
+    found = Explanation(image, 1.0, 0.5, image.astype(float), {"top.logs": -4.0}, {"mean": number}, {})
+    bars = explanation(found, "a.png", 0.05).axes[3]
+    assert sorted(bar.get_width() for bar in bars.patches) == pytest.approx(sorted([-4.0, drawn]))
+    assert said in {text.get_text() for text in bars.texts}
 
 
 def test_numbers_in_torch_are_those_of_numpy():

@@ -119,10 +119,11 @@ def _bare(axes: Axes, heading: str) -> None:
 
 
 def _draw_bars(axes: Axes, found: "Explanation") -> None:
-    """A bar a layer, under the name of its block; numbers of the image that are further off end at the edge."""
+    """A bar a layer, under the name of its block; numbers that would dwarf the layers are cut, and say so."""
     blocks = largest(found)
     rows = [*chain.from_iterable(_rows(block, kinds) for block, kinds in blocks.items())]
-    reach = max(map(abs, found.layers.values()), default=0.0) or 1.0
+    of_layers, of_numbers = (max(map(abs, each.values()), default=0.0) for each in (found.layers, found.numbers))
+    reach = max(of_layers, min(of_numbers, 2 * of_layers or of_numbers)) or 1.0
     for place, (_, value) in enumerate(rows):
         if value is not None:
             _draw_bar(axes, place, value, reach)
@@ -138,12 +139,13 @@ def _draw_bars(axes: Axes, found: "Explanation") -> None:
 
 
 def _draw_bar(axes: Axes, place: int, value: float, reach: float) -> None:
-    """With its number beyond its end."""
+    """With its number beyond its end; a bar that is cut ends in dots."""
     end = max(-reach, min(reach, value))
+    cut = " …" if abs(value) > reach else ""
     side: Literal["left", "right"] = "left" if value >= 0 else "right"
     at = end + (0.03 if value >= 0 else -0.03) * reach
     axes.barh(place, end, color=HIGH if value > 0 else LOW, height=0.75)
-    axes.text(at, place, f"{value:+.1f}", fontsize=LABEL, horizontalalignment=side, verticalalignment="center")
+    axes.text(at, place, f"{value:+.1f}{cut}", fontsize=LABEL, horizontalalignment=side, verticalalignment="center")
 
 
 def _rows(block: str, kinds: Mapping[str, float]) -> Iterator[tuple[str, float | None]]:

@@ -97,12 +97,16 @@ LOOKS = {
     "gradient_norms": Look("#D55E00", "-", "o"),
     "likelihood": Look("#0072B2", "--", "s"),
     "typicality": Look("#009E73", "-.", "^"),
+    "gradient_norms_mahalanobis": Look("#CC79A7", ":", "D"),
+    "gradient_norms_knn": Look("#56B4E9", (0, (5, 1, 1, 1, 1, 1)), "v"),
+    "image_statistics": Look("#000000", (0, (8, 2)), "P"),
 }
-# The rest of Okabe & Ito's palette but yellow, which is lost on white. They take turns, and so do lines and markers; as
-# their numbers have no common divisor, 180 detectors look different, four of them in each of the three.
-SPARE_COLOURS = ("#CC79A7", "#56B4E9", "#E69F00", "#000000")
-SPARE_LINES: tuple[LineStyleType, ...] = (":", (0, (5, 1, 1, 1, 1, 1)), (0, (8, 2)), (0, (1, 1)), (0, (4, 1, 1, 1)))
-SPARE_MARKERS = ("D", "v", "P", "X", "<", ">", "*", "p", "h")
+# These are of Okabe & Ito's palette, without its yellow, which is lost on white. All others take turns at the rest of it
+# and at colours of Tol's, and so do lines and markers; as their numbers have no common divisor, 180 detectors look
+# different, four of them in each of the three.
+SPARE_COLOURS = ("#E69F00", "#882255", "#999933", "#332288")
+SPARE_LINES: Sequence[LineStyleType] = ((0, (1, 1)), (0, (4, 1, 1, 1)), ":", (0, (5, 1, 1, 1, 1, 1)), (0, (8, 2)))
+SPARE_MARKERS = ("X", "<", ">", "*", "p", "h", "D", "v", "P")
 
 
 def looks_of(detectors: Iterable[str]) -> dict[str, Look]:
