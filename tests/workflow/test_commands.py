@@ -49,6 +49,7 @@ OUTSIDE = {
     r"python -m pip install --no-index --find-links wheels .*": "of wheels that make carry downloads",
     r"python docs/(foreign|paper-small)/\w+\.py .*": "reads the results of a study of hours",
     r"python docs/why/dials\.py .*": "reads the features of a study of hours",
+    r"python docs/first-answer/\w+\.py .*": "minutes, and data of which a part is downloaded",
 }
 COMMANDS = sorted({command for page in PAGES for command in pages.commands(page)})
 # How many cores there are changes no plan.

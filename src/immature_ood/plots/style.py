@@ -101,12 +101,11 @@ LOOKS = {
     "gradient_norms_knn": Look("#56B4E9", (0, (5, 1, 1, 1, 1, 1)), "v"),
     "image_statistics": Look("#000000", (0, (8, 2)), "P"),
 }
-# These are of Okabe & Ito's palette, without its yellow, which is lost on white. All others take turns at the rest of it
-# and at colours of Tol's, and so do lines and markers; as their numbers have no common divisor, 180 detectors look
+# These are of Okabe & Ito's palette, without its yellow, which is lost on white. All others take turns at the rest of
+# it and at colours of Tol's, and so do lines and markers; as their numbers have no common divisor, 180 detectors look
 # different, four of them in each of the three.
 SPARE_COLOURS = ("#E69F00", "#882255", "#999933", "#332288")
-SPARE_LINES: Sequence[LineStyleType]
-SPARE_LINES = ((0, (1, 1)), (0, (4, 1, 1, 1)), ":", (0, (5, 1, 1, 1, 1, 1)), (0, (8, 2)))
+SPARE_LINES: Sequence[LineStyleType] = ((0, (1, 1)), (0, (4, 1, 1, 1)), ":", (0, (5, 1, 1, 1, 1, 1)), (0, (8, 2)))
 SPARE_MARKERS = ("X", "<", ">", "*", "p", "h", "D", "v", "P")
 
 
