@@ -12,7 +12,6 @@ export PATH := $(BIN):$(PATH)
 # One word of the shell, whatever characters it has.
 quoted = '$(subst ','\'',$(1))'
 study := $(call quoted,$(value STUDY))
-SNAKEMAKE := snakemake --cores $(CORES) --configfile $(study)
 
 # Snakemake (#2645) does not quote the path of Python: what of it would a shell take for something else?
 ifneq ($(filter-out help,$(MAKECMDGOALS)),)
@@ -70,7 +69,7 @@ audit: $(INSTALLED)
 # For a machine with PyTorch and little else: docs/cluster.md.
 carry: study-there $(INSTALLED)
 	@name=$$(python -m immature_ood.study $(study)) && results=results/$$name && \
-	$(SNAKEMAKE) jobs && \
+	snakemake jobs --cores $(CORES) --configfile $(study) && \
 	pip download --quiet --disable-pip-version-check --constraint constraints.txt --dest wheels --only-binary :all: \
 		--platform manylinux2014_x86_64 --platform manylinux_2_28_x86_64 --python-version $(PYTHON_THERE) \
 		pydantic safetensors PyYAML rich && \

@@ -229,6 +229,17 @@ def test_another_file_makes_the_data_anew(tmp_path):
     assert config.available() == {"all": 14}  # nothing is remembered of the file as it was
 
 
+def test_a_copy_of_an_npz_without_its_time_makes_nothing_anew(tmp_path):
+    config = array.Config(path=str(written(tmp_path / "mine.npz", GOOD)))
+    before = config.contents()
+    os.utime(config.path, ns=(0, 10**18))
+    assert config.contents() == before
+    others = GOOD.copy()
+    others[3, 2, 1] ^= 1
+    written(tmp_path / "mine.npz", others)
+    assert config.contents() != before
+
+
 @pytest.mark.parametrize(
     ("numbers", "options", "sizes", "caps"),
     [

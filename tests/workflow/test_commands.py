@@ -17,6 +17,7 @@ from test_workflow import copy_project
 THREE = "tests/test_command.py::test_the_three_commands_of_readme_tell_digits_from_photographs_and_letters"
 LISTED = "tests/workflow/test_workflow.py::test_without_snakemake_the_same_files_are_made_from_a_list_of_jobs"
 SCORED = "tests/workflow/test_workflow.py::test_a_finished_study_scores_its_own_test_images_as_it_did"
+CARRIED = "tests/workflow/test_carry.py::test_what_is_carried_trains_elsewhere"
 # What runs a command: a test, or .ci/run.
 RUN = {
     r"immature-ood (fit|score mine\.iood|info) .*": THREE,
@@ -26,6 +27,8 @@ RUN = {
     r"immature-ood doctor .*": "tests/test_doctor.py",
     r"immature-ood run .*": "tests/test_run.py",
     r"make score .*": "tests/test_make.py::test_new_images_are_scored_by_the_results_of_the_study",
+    r"make carry .*": CARRIED,
+    r"python -m pip install --no-index --find-links wheels .*": CARRIED,
     r"pip install \.": "tests/test_wheel.py::test_the_command_runs_without_snakemake",
     r"make (check|docs|test|run)": ".ci/run",
     r"PYTHONPATH=src python -m immature_ood\.run results/mine/jobs\.json .*": LISTED,
@@ -37,7 +40,6 @@ PLANNED = {
     r"make run STUDY=.*": "minutes to hours; tests/test_study.py reads each study",
     r"make audit": "two hours",
     r"make bench( .*)?": "minutes to an hour, and packages of peers are downloaded",
-    r"make carry .*": "wheels are downloaded",
     r"make doctor( .*)?": "tests/test_doctor.py runs it; here for its target",
     r"snakemake( .*)?": "minutes to hours; some need a GPU, a cluster, or data that is downloaded",
 }
@@ -45,8 +47,7 @@ PLANNED = {
 OUTSIDE = {
     r"source \.venv/bin/activate": "changes the shell that reads it",
     r"apt-get install .*": "changes the machine; tests/test_text.py reads the pages where they are there",
-    r"tar xf carry\.tar": "no command of ours, of a file that make carry makes",
-    r"python -m pip install --no-index --find-links wheels .*": "of wheels that make carry downloads",
+    r"tar xf carry\.tar": "no command of ours; tests/workflow/test_carry.py does the same",
     r"python docs/(foreign|paper-small)/\w+\.py .*": "reads the results of a study of hours",
     r"python docs/why/dials\.py .*": "reads the features of a study of hours",
     r"python docs/first-answer/\w+\.py .*": "minutes, and data of which a part is downloaded",

@@ -12,6 +12,7 @@ import re
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -157,8 +158,12 @@ class Config(ImageDatasetConfig):
             raise StudyError(f"path: {self.path}: {error}") from None
 
     def contents(self) -> str:
-        """The size and time of change (ns) of the file."""
-        status = Path(self.path).stat()
+        """Of an .npz the size and checksum of each array, which a copy keeps; of a .npy its size and time (ns)."""
+        path = Path(self.path)
+        if path.suffix == ".npz":
+            with suppress(zipfile.BadZipFile), zipfile.ZipFile(path) as archive:
+                return " ".join(f"{each.filename} {each.file_size} {each.CRC:08x}" for each in archive.infolist())
+        status = path.stat()
         return f"{status.st_size} {status.st_mtime_ns}"
 
 
