@@ -181,11 +181,19 @@ def test_the_table_has_its_columns_in_any_order_of_the_scores():
 
 def test_the_summary_says_whether_any_rule_beats_one_epoch_for_all():
     row = table_of(lambda own, seed: {0: 1.0}).iloc[0].to_dict()
-    won = row | {"rule": "better", "difference_pairs_low": 0.01}
-    lost = row | {"difference_pairs_low": -0.02, "difference_pairs_high": 0.01}
+    won = row | {"rule": "better", "difference": 0.05, "difference_p": 0.01}
+    lost = row | {"difference": -0.05, "difference_p": 0.06}
     said = epoch_choice_summary(pd.DataFrame([lost]))
-    assert "Over all pairs, of 1 comparisons, not corrected for how many they are, 0 are behind; none is ahead" in said
+    assert "of 1 comparisons, corrected for how many they are (Holm), 0 are behind; none is ahead" in said
     assert "no rule beats always taking the epoch that does best on other ID sets" in said
     said = epoch_choice_summary(pd.DataFrame([lost, won]))
     assert "ahead: better (likelihood, glow, b=1)." in said
     assert "none is ahead" in epoch_choice_summary(pd.DataFrame([lost, won]), controls=["better"])
+    assert "1 are behind" in epoch_choice_summary(pd.DataFrame([lost | {"difference_p": 0.02}, won]))
+    assert "none is ahead" in epoch_choice_summary(pd.DataFrame([won | {"difference_p": 0.03}] * 2))
+
+
+def test_the_p_value_is_of_the_interval_of_the_difference():
+    found = table_of(lambda own, seed: {0: 1.0}).iloc[0]
+    assert (found["difference_p"] < 0.05) == (found["difference_pairs_high"] < 0)
+    assert found["difference_p"] < 0.05

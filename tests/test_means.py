@@ -23,6 +23,7 @@ from immature_ood.means import (
     mean_of_these_pairs,
     means_summary,
     means_table,
+    p_of_these_pairs,
     term,
 )
 from immature_ood.scores import ScoreKey, Scores
@@ -93,6 +94,24 @@ def test_the_same_scores_twice_differ_by_exactly_nothing():
     one = term(("a", "b"), 0, (normal(0), normal(1, shift=1.0)), (alone(40), alone(40)))
     found = mean_of_these_pairs([combined((1, -1), (one, one))])
     assert (found.value, found.low, found.high) == (0, 0, 0)
+
+
+@pytest.mark.parametrize("shift", [0.2, -0.2, 0.5])
+def test_the_interval_of_one_less_the_p_value_ends_at_nothing(shift):
+    """The difference of two detectors on a pair is 0 at an end of the interval."""
+    units = alone(40), alone(40)
+    one, other = (term(("a", "b"), 0, (normal(0), normal(1, shift=each)), units) for each in (1.0, 1.0 + shift))
+    terms = [combined((1, -1), (one, other))]
+    found = mean_of_these_pairs(terms, 1 - p_of_these_pairs(terms))
+    assert min(abs(found.low), abs(found.high)) == pytest.approx(0, abs=1e-12)
+    assert found.value != 0
+
+
+def test_where_there_is_no_interval_there_is_no_p_value_and_nothing_is_likely():
+    apart = term(("a", "b"), 0, (normal(0), normal(1, shift=100.0)), (alone(40), alone(40)))
+    assert np.isnan(p_of_these_pairs([apart]))
+    near = term(("a", "b"), 0, (normal(0), normal(1, shift=1.0)), (alone(40), alone(40)))
+    assert p_of_these_pairs([combined((1, -1), (near, near))]) == 1
 
 
 def test_where_all_pairs_are_separated_there_is_no_interval():

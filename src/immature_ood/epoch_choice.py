@@ -14,6 +14,7 @@ Means and their intervals are those of immature_ood.means; the two halves of a s
 A rule's choice, the best epoch and the one for all are held fixed in them.
 """
 
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -22,7 +23,20 @@ import numpy as np
 import pandas as pd
 
 from immature_ood.controls import ALL, NONE_SOLVED, UNSOLVED, overs
-from immature_ood.means import BOUNDS, Key, Place, Term, bounds, combined, epochs_of, interval, sets, terms_of
+from immature_ood.evaluation import holm
+from immature_ood.means import (
+    BOUNDS,
+    Key,
+    Place,
+    Term,
+    bounds,
+    combined,
+    epochs_of,
+    interval,
+    p_of_these_pairs,
+    sets,
+    terms_of,
+)
 from immature_ood.scores import Scores
 from immature_ood.study import EvaluationConfig
 
@@ -31,7 +45,7 @@ __all__ = ["EPOCH_CHOICE_COLUMNS", "Choice", "epoch_choice_summary", "epoch_choi
 EPOCH_CHOICE_COLUMNS = (
     *("model", "detector", "batch_size", "over", "rule", "pairs", "sets", "seeds", "epochs", "auroc"),
     *(f"regret{bound}" for bound in BOUNDS),
-    *("one_for_all", *(f"difference{bound}" for bound in BOUNDS)),
+    *("one_for_all", *(f"difference{bound}" for bound in BOUNDS), "difference_p"),
     *("saved", "saved_by_rule"),
 )
 Shares = Mapping[int, float]  # by epoch, the probability that it is chosen
@@ -121,10 +135,10 @@ def epoch_choice_table(
     """One row a model, detector, b and rule, columns EPOCH_CHOICE_COLUMNS; and one more over pairs that no control
     solves.
 
-    chosen: what evidence.choices gives of all trainings, with the columns id_dataset, model and seed. pairs: of which a
-    side is of one unit only, there is no regret. epochs: each that is chosen for some training. one_for_all: those that
-    the other ID sets choose; of one ID set there is none. saved, saved_by_rule: means over trainings. names, solved: as
-    of means.means_table.
+    difference_p: the p-value of "the difference is 0", for these data sets. chosen: what evidence.choices gives of all
+    trainings, with the columns id_dataset, model and seed. pairs: of which a side is of one unit only, there is no
+    regret. epochs: each that is chosen for some training. one_for_all: those that the other ID sets choose; of one ID
+    set there is none. saved, saved_by_rule: means over trainings. names, solved: as of means.means_table.
     """
     scores = list(scores)
     whole = terms_of(scores, names, config)
@@ -199,6 +213,7 @@ def _row(chosen: Sequence[Choice], config: EvaluationConfig) -> dict[str, Any]:
         **(bounds("regret", regrets, config.confidence) if regrets else {}),
         "one_for_all": epochs_of(one_for_all.values()),
         **(bounds("difference", differences, config.confidence) if differences else {}),
+        "difference_p": p_of_these_pairs(differences) if differences else math.nan,
         "saved": np.mean([one.saved for one in trainings]),
         "saved_by_rule": np.mean([one.saved_by_rule for one in trainings]),
     }
@@ -228,14 +243,17 @@ NOTES = (
 )
 
 
-def epoch_choice_summary(table: pd.DataFrame, controls: Sequence[str] = ()) -> str:
-    """A few lines a detector and b, and whether any rule beats one epoch for all; controls: rules that see nothing."""
+def epoch_choice_summary(table: pd.DataFrame, controls: Sequence[str] = (), confidence: float = 0.95) -> str:
+    """A few lines a detector and b, and whether any rule beats one epoch for all; controls: rules that see nothing.
+
+    A rule is ahead or behind by its p-value, corrected for all rules, models, detectors and b that are compared (Holm).
+    """
     names = max([0, *table["rule"].str.len()])
     lines = []
     for (model, detector, b, over), rows in table.groupby([*EPOCH_CHOICE_COLUMNS[:4]], sort=False):
         lines.append(f"{detector}, {model}, b={b}" + (", pairs that no control solves" if over == UNSOLVED else ""))
         lines += [f"  {_line(row, names)}" for row in rows.sort_values("regret", kind="stable").to_dict("records")]
-    return "\n".join([TITLE, *(f"  {line}" for line in lines), *NOTES, "", *_verdict(table, controls)])
+    return "\n".join([TITLE, *(f"  {line}" for line in lines), *NOTES, "", *_verdict(table, controls, confidence)])
 
 
 def _line(row: Mapping[str, Any], names: int) -> str:
@@ -250,17 +268,18 @@ def _value(row: Mapping[str, Any], name: str) -> str:
     return "–" if np.isnan(value) else f"{value:+.3f} {interval(low, high)}"
 
 
-def _verdict(table: pd.DataFrame, controls: Sequence[str]) -> Iterator[str]:
-    """Whether any rule that looks at something is ahead of one epoch for all, by intervals for these data sets."""
+def _verdict(table: pd.DataFrame, controls: Sequence[str], confidence: float) -> Iterator[str]:
+    """Whether any rule that looks at something is ahead of one epoch for all, for these data sets."""
     for over, rows in table[~table["rule"].isin(controls)].groupby("over", sort=True):
         which = "Over all pairs" if over == ALL else "Over pairs that no control solves"
-        compared = rows[rows["difference_pairs_low"].notna()]
+        compared = rows[rows["difference_p"].notna()]
         if compared.empty:
             yield f"{which} there is no interval, so that no rule is told from one epoch for all."
         else:
-            ahead, behind = compared["difference_pairs_low"] > 0, compared["difference_pairs_high"] < 0
-            counted = f"of {len(compared)} comparisons, not corrected for how many they are, {behind.sum()} are behind"
-            yield f"{which}, {counted}; {_won(compared[ahead])}"
+            told = compared[holm(compared["difference_p"]) <= 1 - confidence]
+            behind = (told["difference"] < 0).sum()
+            counted = f"of {len(compared)} comparisons, corrected for how many they are (Holm), {behind} are behind"
+            yield f"{which}, {counted}; {_won(told[told['difference'] > 0])}"
 
 
 def _won(ahead: pd.DataFrame) -> str:

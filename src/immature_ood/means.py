@@ -56,6 +56,7 @@ __all__ = [
     "mean_of_these_pairs",
     "means_summary",
     "means_table",
+    "p_of_these_pairs",
     "paired",
     "sets",
     "term",
@@ -146,14 +147,28 @@ def mean_of_these_pairs(terms: Sequence[Term], confidence: float = 0.95) -> Esti
     No interval (NaN) if all pairs are separated, or a set has fewer than FEWEST_UNITS. Of the same scores twice, the
     difference is exactly 0: [0, 0].
     """
+    value, deviation, freedom = _spread(terms)
+    return _interval(value, deviation, freedom, confidence)
+
+
+def p_of_these_pairs(terms: Sequence[Term]) -> float:
+    """The two-sided p-value of "the mean is 0", of which mean_of_these_pairs is the interval; NaN if it has none."""
+    value, deviation, freedom = _spread(terms)
+    if deviation == 0:
+        return float(value == 0)
+    return float(2 * stats.t.sf(abs(value) / deviation, freedom))
+
+
+def _spread(terms: Sequence[Term]) -> tuple[float, float, float]:
+    """The mean of the terms, its standard deviation, and degrees of freedom; NaN where there is no interval."""
     value = float(np.mean([one.value for one in terms]))
-    parts = [*_of_tests(terms), *_of_seeds(terms)]
-    variance = sum(part for part, _ in parts)
     few = any(len(values) < FEWEST_UNITS for one in terms for values in one.of_units.values())
     if few or all(one.separated for one in terms):
-        return Estimate(value, math.nan, math.nan)
+        return value, math.nan, math.nan
+    parts = [*_of_tests(terms), *_of_seeds(terms)]
+    variance = sum(part for part, _ in parts)
     freedom = variance**2 / sum(part**2 / df for part, df in parts) if variance else 1.0
-    return _interval(value, math.sqrt(variance), freedom, confidence)
+    return value, math.sqrt(variance), freedom
 
 
 def _of_tests(terms: Sequence[Term]) -> Iterator[tuple[float, float]]:

@@ -22,4 +22,5 @@ with job(snakemake.log):
     chosen = pd.concat(map(read_table, snakemake.input.choices), ignore_index=True)
     table = epoch_choice_table(map(load_scores, snakemake.input.scores), chosen, params.names, config, solved)
     write_csv(table, snakemake.output.csv)
-    write_bytes(snakemake.output.text, f"{epoch_choice_summary(table, params.rule_controls)}\n".encode())
+    summary = epoch_choice_summary(table, params.rule_controls, config.confidence)
+    write_bytes(snakemake.output.text, f"{summary}\n".encode())
