@@ -473,15 +473,16 @@ def test_cores_do_not_change_the_weights(project, tmp_path):
 
 @pytest.mark.slow
 def test_forks_of_a_warm_process_make_the_same_bytes_as_pythons_of_their_own(project, tmp_path):
+    snakemake(project)  # what other tests changed
     snakemake(project, "--directory", tmp_path, "--executor", "local")
-    here, there = project / "results/smoke", tmp_path / "results/smoke"
-    ended = {suffix: sorted(here.rglob(f"*.{suffix}")) for suffix in ("safetensors", "npy", "csv")}
-    assert min(map(len, ended.values())) > 10
-    for file in (*ended["safetensors"], *ended["npy"], *here.glob("plots/**/scores_*.png")):
-        assert file.read_bytes() == (there / file.relative_to(here)).read_bytes(), file
+    here, there = project / "results/smoke", tmp_path / "results/smoke"  # other tests leave more in the first
+    made = {suffix: sorted(there.rglob(f"*.{suffix}")) for suffix in ("safetensors", "npy", "csv")}
+    assert min(map(len, made.values())) > 10
+    for file in (*made["safetensors"], *made["npy"], *there.glob("plots/**/scores_*.png")):
+        assert file.read_bytes() == (here / file.relative_to(there)).read_bytes(), file
     measured = re.compile("seconds|memory|per_second")
-    for file in ended["csv"]:
-        tables = [pd.read_csv(one, dtype=str) for one in (file, there / file.relative_to(here))]
+    for file in made["csv"]:
+        tables = [pd.read_csv(one, dtype=str) for one in (file, here / file.relative_to(there))]
         without = [table.drop(columns=[name for name in table if measured.search(name)]) for table in tables]
         pd.testing.assert_frame_equal(*without)
 
