@@ -237,6 +237,11 @@ def test_colours_are_far_enough_apart_in_light_and_in_dark():
         assert min(looks.contrast(colour, colours["paper"]) for colour in looks.SERIES) >= 3
 
 
+def test_lines_of_many_detectors_differ_in_colour_or_dash():
+    """Shapes are not in the list beside the chart."""
+    assert len({(each["colour"], each["dash"]) for each in map(charts.look_of, range(40))}) == 40
+
+
 @given(arrays(np.float64, st.integers(1, 80), elements=st.floats(-1e6, 1e6)))
 def test_at_most_five_percent_of_id_scores_are_above_the_threshold_and_any_lower_score_has_more(scores):
     threshold = views.threshold_of(scores)
