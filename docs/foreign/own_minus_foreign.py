@@ -38,6 +38,8 @@ def rows(results: Path) -> Iterator[dict[str, object]]:
             for b in sorted({b for scores in here for _, b in scores.dead_layers}):
                 for kind in ("neither", "ood"):
                     pairs = [each for scores in here for each in terms(scores, base, detector, b, kind)]
+                    if not pairs:
+                        continue  # an epoch that was not scored so
                     own, foreign, difference = zip(*pairs, strict=True)
                     gained = mean_of_these_pairs(difference)
                     yield {

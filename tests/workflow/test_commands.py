@@ -99,6 +99,9 @@ def test_a_block_is_of_commands_or_of_none():
             assert language or all(known) or not any(known), (page, block)
 
 
+CIFAR10 = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+
+
 @pytest.fixture(scope="module")
 def copy(tmp_path_factory):
     """A copy of the project with the files that commands name as a reader's own."""
@@ -116,7 +119,8 @@ def copy(tmp_path_factory):
         arrays = yaml.safe_load((ROOT / f"studies/paper-small-{kind}-arrays.yaml").read_text())["datasets"]
         for section in arrays.values():
             split = np.repeat(["train", "test"], (7000, 2000))
-            np.savez_compressed(folder / section["path"], images=images, split=split)
+            names = [f"{part}/{CIFAR10[place % 10]}/{place}.png" for place, part in enumerate(split)]
+            np.savez_compressed(folder / section["path"], images=images, split=split, names=names)
     return folder
 
 
