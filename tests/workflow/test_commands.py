@@ -115,10 +115,10 @@ def copy(tmp_path_factory):
     (folder / "studies/mine.yaml").write_text(yaml.safe_dump(mine))
     (folder / "data").mkdir()
     for kind, shape in (("grey", (28, 28)), ("rgb", (32, 32, 3))):  # planning looks at the shape
-        images = np.zeros((9000, *shape), np.uint8)  # as many as the studies ask for
+        images = np.zeros((10000, *shape), np.uint8)  # as many as the studies ask for
         arrays = yaml.safe_load((ROOT / f"studies/paper-small-{kind}-arrays.yaml").read_text())["datasets"]
         for section in arrays.values():
-            split = np.repeat(["train", "test"], (7000, 2000))
+            split = np.repeat(["train", "test"], (7000, 3000))
             names = [f"{part}/{CIFAR10[place % 10]}/{place}.png" for place, part in enumerate(split)]
             np.savez_compressed(folder / section["path"], images=images, split=split, names=names)
     return folder
