@@ -46,7 +46,7 @@ def splits(file: Path) -> dict[str, np.ndarray]:
 
 
 def features(model: DensityModel, images: np.ndarray) -> dict[int, Features]:
-    """All that the detectors read, by b."""
+    """By b, all that the detectors read of images (n, C, H, W) uint8."""
     needs = {each for asked in DETECTORS.values() for each in face.plug_in("detectors", asked).needs()}
     return face.extract(model, images, SIZES, statistics=sorted(needs), name=NAME)
 
