@@ -1,7 +1,11 @@
 """ImmatureDetector keeps scikit-learn's conventions, and its own promises."""
 
+import os
 import pickle
+import subprocess
+import sys
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -188,6 +192,18 @@ def test_it_serves_as_a_detector_of_another_library(library):
     import_torchvision()  # which pytorch_ood imports, and which is not for every build of torch
     pytest.importorskip(library)
     {"pytorch_ood": serves_pytorch_ood, "pyod": serves_pyod}[library]()
+
+
+@pytest.mark.slow
+def test_it_serves_as_one_of_the_real_packages(tmp_path):
+    """Which are not among the project's: the test above skips where they are not."""
+    here = Path(__file__)
+    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps"]
+    subprocess.run([*pip, "--target", tmp_path, "--requirement", here.with_name("peers.txt")], check=True)
+    tests = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", here, "-k", "another_library"]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])}
+    done = subprocess.run(tests, env=environment, capture_output=True, text=True)
+    assert "2 passed" in done.stdout, done.stdout + done.stderr
 
 
 def serves_pytorch_ood():
