@@ -415,9 +415,9 @@ def _line(row: Mapping[str, Any]) -> str:
 
 
 def interval(low: float, high: float) -> str:
-    """An interval of a difference in brackets; a dash if there is none.
+    """An interval of a difference in brackets, or that there is none.
 
     >>> interval(-0.0123, 0.2), interval(math.nan, math.nan)
-    ('[-0.012, +0.200]', '–')
+    ('[-0.012, +0.200]', '(no interval)')
     """
-    return "–" if math.isnan(low) else f"[{low:+.3f}, {high:+.3f}]"
+    return "(no interval)" if math.isnan(low) else f"[{low:+.3f}, {high:+.3f}]"

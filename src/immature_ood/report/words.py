@@ -111,7 +111,7 @@ def _over(row: Mapping[str, Any]) -> str:
 
 def _difference(row: Mapping[str, Any]) -> str:
     value, low, high = (row[f"difference{bound}"] for bound in ("", "_pairs_low", "_pairs_high"))
-    return f"{value:+.3f} {interval(low, high)}".replace("-", "−").rstrip()
+    return f"{value:+.3f} {interval(low, high)}".replace("-", "−")
 
 
 def still_falling(results: Results) -> str:
