@@ -204,7 +204,7 @@ def _word(row: Mapping[str, Any]) -> str:
 
 def _named(row: Mapping[str, Any]) -> str:
     low, high = row["added_pairs_low"], row["added_pairs_high"]
-    return f"{row['detector']} {row['added']:+.3f} {interval(low, high)}"
+    return f"{row['detector']} {row['added']:+.3f}" + ("" if np.isnan(low) else f" {interval(low, high)}")
 
 
 def _verdict(rows: pd.DataFrame) -> str:
