@@ -27,12 +27,6 @@ from immature_ood.validity import Claim, contradictions, forget, metadata_of
 __all__ = ["main"]
 
 SCRIPTS = Path(__file__).resolve().parents[2] / "workflow/scripts"
-# By rule the output that says what it was made from, and under what key.
-MADE_FROM = {
-    "train": ("weights", "run"),
-    "extract": ("fit", "made_from"),
-    "extract_changed": ("test", "made_from"),
-}
 NOT_SAID = {"scratch"}  # params that nothing follows from
 NOT_DONE = 75  # the exit status of what can be gone on with: EX_TEMPFAIL of sysexits.h
 
@@ -92,15 +86,18 @@ def _parser() -> argparse.ArgumentParser:
 
 def files(jobs: Sequence[Mapping[str, Any]], listed: Path) -> list[str]:
     """What of jobs is there: the list, images, plug-ins outside the package, and what was made already."""
-    of_jobs = (
-        path for job in jobs for each in (*job["input"].values(), *job["output"].values()) for path in _paths(each)
-    )
+    of_jobs = (path for job in jobs for path in (*_paths(job["input"]), *_paths(job["output"])))
     plugins = (job[key] for job in jobs for key in ("architecture", "kind"))
     return [path for path in dict.fromkeys([str(listed), *plugins, *of_jobs]) if os.path.isfile(path)]
 
 
-def _paths(given: str | Sequence[str]) -> Sequence[str]:
-    return [given] if isinstance(given, str) else given
+def _paths(given: Any) -> Iterator[str]:
+    """All that a rule declares as input or output, named or not, one or several by a name."""
+    if isinstance(given, str):
+        yield given
+    else:
+        for each in given.values() if isinstance(given, Mapping) else given:
+            yield from _paths(each)
 
 
 def chosen(jobs: Iterable[Mapping[str, Any]], options: argparse.Namespace) -> Iterator[Mapping[str, Any]]:
@@ -120,20 +117,20 @@ def chosen(jobs: Iterable[Mapping[str, Any]], options: argparse.Namespace) -> It
 
 def check_sources(jobs: Iterable[Mapping[str, Any]]) -> None:
     """Raises ValueError if the code here is not that which the jobs were listed by."""
-    plugins = {(job["rule"], job["architecture"], job["kind"]): job["params"]["source"] for job in jobs}
-    for (rule, model, kind), listed in plugins.items():
-        here = source_hashes(SCRIPTS / f"{rule}.py", registry.file_of("models", model), registry.file_of("kinds", kind))
+    plugins = {(job["script"], job["architecture"], job["kind"]): job["params"]["source"] for job in jobs}
+    for (script, model, kind), listed in plugins.items():
+        here = source_hashes(SCRIPTS / script, registry.file_of("models", model), registry.file_of("kinds", kind))
         if other := sorted(name for name in {*here, *listed} if here.get(name) != listed.get(name)):
             raise ValueError(f"the code here is not that of the list: {', '.join(other)}; bring both again")
 
 
 def is_done(job: Mapping[str, Any]) -> bool:
     """Whether all files of a job are there; raises ValueError if they were made from something else."""
-    output, key = MADE_FROM[job["rule"]]
-    if not all(os.path.exists(path) for each in job["output"].values() for path in _paths(each)):
+    made = [*_paths(job["output"])]
+    if not all(os.path.exists(path) for path in made):
         return False
     made_from = {name: value for name, value in job["params"].items() if name not in NOT_SAID}
-    file = _paths(job["output"][output])[0]
+    file, key = (job["output"]["weights"], "run") if job["rule"] == "train" else (made[0], "made_from")
     folder = str(Path(file).parent)
     claim = Claim(file, lambda: metadata_of(file).get(key), lambda: made_from, folder)
     for line in contradictions([claim], known=lambda _: False):
@@ -148,12 +145,15 @@ def run(job: Mapping[str, Any], device: str) -> None:
     """
     for path in job["benchmark"]:
         Path(path).unlink(missing_ok=True)
-    for path in (path for each in job["output"].values() for path in _paths(each)):
+    for path in _paths(job["output"]):
         forget(path)
         Path(path).parent.mkdir(parents=True, exist_ok=True)
-    given = {name: Named(job[name]) for name in ("input", "output", "params", "wildcards")}
+    given = {
+        name: Named(job[name]) if isinstance(job[name], Mapping) else job[name]
+        for name in ("input", "output", "params", "wildcards")
+    }
     snakemake = Named(given, resources=Named(device=device), log=job["log"], threads=job["params"]["threads"])
-    runpy.run_path(str(SCRIPTS / f"{job['rule']}.py"), {"snakemake": snakemake}, run_name="__main__")
+    runpy.run_path(str(SCRIPTS / job["script"]), {"snakemake": snakemake}, run_name="__main__")
     _release_memory()
 
 
@@ -195,7 +195,8 @@ def _give_up() -> None:
 
 def _called(job: Mapping[str, Any]) -> str:
     of_job = job["wildcards"]
-    return f"{job['rule']} {of_job['id']} {of_job['model']} seed={of_job['seed']} epoch={of_job['epoch']}"
+    elsewhere = f" on {of_job['dataset']}" if "dataset" in of_job else ""
+    return f"{job['rule']} {of_job['id']} {of_job['model']} seed={of_job['seed']} epoch={of_job['epoch']}{elsewhere}"
 
 
 if __name__ == "__main__":

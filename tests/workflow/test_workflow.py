@@ -196,12 +196,18 @@ def test_without_snakemake_the_same_files_are_made_from_a_list_of_jobs(project, 
 
 
 @pytest.mark.slow
-def test_without_snakemake_changed_images_are_those_of_their_set_in_whatever_order_they_are_named(tmp_path):
-    """A list of jobs is JSON, whose keys are sorted, and the files of a rule are in the study's order."""
+def test_without_snakemake_all_features_of_a_study_are_made(tmp_path):
+    """Those of changed images are of their sets in whatever order these are named: a list of jobs is JSON, whose keys
+    are sorted, and the files of a rule are in the study's order.
+    """
     elsewhere = copy_project(tmp_path / "elsewhere")
     dials = "turned: {source: dial, of: digits, dial: rotation, amount: 1}"
     dials += ", blurred: {source: dial, of: digits, dial: blur, amount: 0.5}"
-    option = ["--config", f"datasets={{{dials}}}", "id_datasets=[digits]", "epochs=[1]"]
+    option = [
+        *("--config", f"datasets={{{dials}}}", "id_datasets=[digits, glyphs]", "epochs=[1]"),
+        *("detectors=[likelihood, trained_elsewhere]", "evaluation={calibration_images: 40}"),
+        "epoch_rules=[stand_ins, always]",
+    ]
     snakemake(elsewhere, "jobs", *option)
     without = [sys.executable, "-m", "immature_ood.run", "results/smoke/jobs.json"]
     environment = os.environ | {"PYTHONPATH": str(elsewhere / "src")}
@@ -209,7 +215,9 @@ def test_without_snakemake_changed_images_are_those_of_their_set_in_whatever_ord
     for name in ("turned", "blurred"):
         file = elsewhere / f"results/smoke/features/digits/glow/seed=0/epoch=1/test-{name}.safetensors"
         assert {each.dataset for each in load_features(file)[1].values()} == {name}
-    assert not {"train", "extract", "extract_changed"} & {*jobs(elsewhere, "scores", *option)}
+    plan = jobs(elsewhere, "tables", "results/smoke/tables/epoch_choice.csv", *option)
+    assert {"fit", "score", "false_alarms", "choose_epochs"} <= {*plan}
+    assert not [rule for rule in plan if rule == "train" or rule.startswith("extract")]
 
 
 def test_one_table_alone_runs_one_job(project):

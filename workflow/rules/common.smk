@@ -145,7 +145,6 @@ if DIALLED:
         b=study.features.batch_sizes,
         form=FORMS,
     )
-STAGES = ["train", "extract", *(["extract_changed"] if study.changed else [])]
 READ_BY_LIKELIHOOD = [m for m in study.models if "likelihood" in study.detectors_of(m)]
 if study.epoch_rules:
     TABLES += [f"{TABLE}/epoch_choice.csv", f"{TABLE}/epoch_choice.txt"]
@@ -445,29 +444,47 @@ def settings_of_images(dataset):
 
 def listed_jobs():
     """Each job as immature_ood.run takes it; those of one chain follow one another, and features their checkpoint."""
+    for rule, wildcards in jobs_of_models():
+        declared = workflow.get_rule(rule)
+        wildcards = {key: str(value) for key, value in wildcards.items()}
+        yield {
+            "rule": rule,
+            "script": Path(declared.script).name,
+            "architecture": study.models[wildcards["model"]].architecture,
+            "kind": study.data.kind,
+            "wildcards": wildcards,
+            "input": files_of(declared.input, wildcards),
+            "output": files_of(declared.output, wildcards),
+            "params": {
+                name: (
+                    apply_wildcards(value, wildcards)
+                    if isinstance(value, str)
+                    else value
+                )
+                for name, value in settings(rule, **wildcards).items()
+            },
+            "log": files_of(declared.log, wildcards),
+            "benchmark": [apply_wildcards(declared.benchmark, wildcards)],
+        }
+
+
+def jobs_of_models():
+    """(rule, wildcards) of all that is trained, and of all features."""
+    elsewhere = {}
+    for run in every_fit_elsewhere():
+        place = tuple(run[key] for key in ("id", "model", "seed", "epoch"))
+        elsewhere.setdefault(place, []).append(("extract_elsewhere", run))
+    with_stand_ins = [run for _, run in every_stand_in()]
     for run in every_run():
-        for stage in STAGES:
-            wildcards = {key: str(value) for key, value in run.items()}
-            yield {
-                "rule": stage,
-                "architecture": study.models[run["model"]].architecture,
-                "kind": study.data.kind,
-                "wildcards": wildcards,
-                "input": files_of(workflow.get_rule(stage).input, wildcards),
-                "output": files_of(workflow.get_rule(stage).output, wildcards),
-                "params": {
-                    name: (
-                        apply_wildcards(value, wildcards)
-                        if isinstance(value, str)
-                        else value
-                    )
-                    for name, value in settings(stage, **run).items()
-                },
-                "log": files_of(workflow.get_rule(stage).log, wildcards),
-                "benchmark": [
-                    apply_wildcards(workflow.get_rule(stage).benchmark, wildcards)
-                ],
-            }
+        yield "train", run
+        yield "extract", run
+        if study.changed:
+            yield "extract_changed", run
+        if run in CALIBRATED:
+            yield "extract_calibration", run
+        if run in with_stand_ins:
+            yield "extract_stand_ins", run
+        yield from elsewhere.get(tuple(run.values()), [])
 
 
 def files_of(declared, wildcards):

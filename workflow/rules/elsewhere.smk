@@ -4,6 +4,7 @@
 rule list_jobs:
     input:
         expand(f"{DATA}/manifest.json", dataset=study.datasets),
+        expand(f"{STAND_INS}/manifest.json", dataset=REAL if study.changes else []),
     output:
         f"{RESULTS}/jobs.json",
     log:
