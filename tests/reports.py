@@ -125,7 +125,15 @@ def make_results(
     )
     folder = f"results/{name}"
     settings = Settings(
-        name, data, tuple(detectors), tuple(sizes), "snakemake --cores 1", folder, tuple(controls), "gradient_norms"
+        name,
+        data,
+        tuple(models),
+        tuple(detectors),
+        tuple(sizes),
+        command="snakemake --cores 1",
+        folder=folder,
+        controls=tuple(controls),
+        reference="gradient_norms",
     )
     levels = np.random.default_rng(0).integers(32, 120, (len(sets), test, *data.shape), dtype=np.uint8)
     samples = {own: Images(stored, range(test)) for own, stored in zip(sets, levels, strict=True)}

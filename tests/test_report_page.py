@@ -210,6 +210,13 @@ def test_several_models_and_seeds_can_be_chosen(light):
     assert {"vae", "0", "1", "all"} <= {*chosen}
 
 
+def test_the_first_model_of_the_study_is_spoken_of_and_shown_first(light):
+    results = make_results(models=("vae", "glow"), detectors=("gradient_norms",))
+    assert {headline.model for headline in results.headlines} == {"vae"}
+    elements = [given for name, given in Elements(page(results)).found if name == "option"]
+    assert next(given["value"] for given in elements if given["value"] in ("vae", "glow")) == "vae"
+
+
 def test_samples_of_text_are_excerpts_and_of_another_kind_nothing(light):
     results = make_results(data=TEXT)
     text = page(results)

@@ -20,6 +20,7 @@ def settings_of_page():
     """What the page says of the study, but for its kind of data."""
     return {
         "name": study.name,
+        "models": [*study.models],
         "detectors": [*study.detectors],
         "batch_sizes": study.features.batch_sizes,
         "command": command_of_study(),

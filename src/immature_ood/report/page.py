@@ -230,7 +230,7 @@ DIGITS: dict[str, dict[str, int]] = {
 
 def _auroc(results: Results, rows: pd.DataFrame) -> dict[str, Any]:
     looks = _looks(_detectors(results))
-    selects = _selects(rows, {"pair": "Pair", "b": "b", "model": "Model", "seed": "Seed"})
+    selects = _selects(results, rows, {"pair": "Pair", "b": "b", "model": "Model", "seed": "Seed"})
     shown = {key["name"] for key in _detector_keys(results) if key["checked"]}
     first = _first(rows, selects)
     return {
@@ -245,7 +245,7 @@ def _auroc(results: Results, rows: pd.DataFrame) -> dict[str, Any]:
 def _maturity(results: Results, rows: pd.DataFrame) -> dict[str, Any]:
     names, unit = [*dict.fromkeys(rows["name"])], results.settings.data.unit
     looks = _looks(names)
-    selects = _selects(rows, {"model": "Model", "seed": "Seed"})
+    selects = _selects(results, rows, {"model": "Model", "seed": "Seed"})
 
     def maturity_chart(shown: pd.DataFrame | None = None) -> Any:
         return charts.maturity_chart(shown, unit)
@@ -260,8 +260,8 @@ def _maturity(results: Results, rows: pd.DataFrame) -> dict[str, Any]:
 
 def _overlap(results: Results, rows: pd.DataFrame) -> dict[str, Any]:
     names = [*dict.fromkeys(rows["name"])]
-    looks, first = _looks(names), {"detector": results.headlines[0].detector}
-    selects = _selects(rows, {"model": "Model", "detector": "Detector", "b": "b"}, first)
+    looks = _looks(names)
+    selects = _selects(results, rows, {"model": "Model", "detector": "Detector", "b": "b"})
     return {
         **{"title": "AUROC against overlap", "selects": selects, "looks": looks, "path": "tables/overlap.csv"},
         "legend": [_key(name, place) for place, name in enumerate(names)],
@@ -272,7 +272,7 @@ def _overlap(results: Results, rows: pd.DataFrame) -> dict[str, Any]:
 
 def _cost(results: Results, rows: pd.DataFrame) -> dict[str, Any]:
     looks = _looks(_detectors(results))
-    selects = _selects(rows, {"model": "Model", "b": "b"})
+    selects = _selects(results, rows, {"model": "Model", "b": "b"})
     keys = [_key(name, place) for place, name in enumerate(_detectors(results)) if name in {*rows["name"]}]
     return {
         **{"title": "Mean AUROC against seconds", "selects": selects, "looks": looks, "legend": keys},
@@ -284,7 +284,7 @@ def _cost(results: Results, rows: pd.DataFrame) -> dict[str, Any]:
 
 
 def _layers(results: Results, rows: pd.DataFrame) -> dict[str, Any]:
-    selects = _selects(rows, {"pair": "Pair", "b": "b", "model": "Model"})
+    selects = _selects(results, rows, {"pair": "Pair", "b": "b", "model": "Model"})
     return {
         **{"title": "AUROC of every layer by epoch", "selects": selects, "looks": None, "legend": [], "still": ""},
         "path": f"tables/layers_{next(iter(results.tables.layers))}.csv",
@@ -306,13 +306,11 @@ def _drawn(make: Any, rows: pd.DataFrame, looks: Mapping[str, Any], name: str, t
 Select = tuple[str, str, list[tuple[str, str]]]
 
 
-def _selects(rows: pd.DataFrame, labels: Mapping[str, str], first: Mapping[str, str] | None = None) -> list[Select]:
-    """(label, column, options as value and text) of each column that is chosen by.
-
-    first: by column, the option that stands first, if it is there.
-    """
-    found = choices(rows, [*labels])
-    return [(label, name, _options(name, found[name], (first or {}).get(name))) for name, label in labels.items()]
+def _selects(results: Results, rows: pd.DataFrame, labels: Mapping[str, str]) -> list[Select]:
+    """(label, column, options as value and text) of each column that is chosen by, the headline's first."""
+    headline = results.headlines[0]
+    found, first = choices(rows, [*labels]), {"model": headline.model, "detector": headline.detector}
+    return [(label, name, _options(name, found[name], first.get(name))) for name, label in labels.items()]
 
 
 def _options(name: str, values: Sequence[Any], first: str | None) -> list[tuple[str, str]]:
@@ -333,10 +331,11 @@ def _scores_form(results: Results, kept: Sequence[View]) -> dict[str, Any]:
     """The controls of the histograms; a pair has its place in `pairs` as its value."""
     columns = ["model", "detector", "b", "epoch"]
     frame = pd.DataFrame([(one.model, one.detector, one.batch_size, one.epoch) for one in kept], columns=columns)
-    others = _selects(frame, {"model": "Model", "detector": "Detector", "b": "b"})
-    by_epoch, first = frame.sort_values("epoch", kind="stable"), {"epoch": str(_missed(results).epoch)}
+    others = _selects(results, frame, {"model": "Model", "detector": "Detector", "b": "b"})
+    epochs = choices(frame.sort_values("epoch", kind="stable"), ["epoch"])["epoch"]
+    epoch = ("Epoch", "epoch", _options("epoch", epochs, str(_missed(results).epoch)))
     named = [(str(place), " → ".join(pair)) for place, pair in enumerate(_pairs(results))]
-    selects = [("Pair", "pair", named), *others, *_selects(by_epoch, {"epoch": "Epoch"}, first)]
+    selects = [("Pair", "pair", named), *others, epoch]
     return {"title": "Histogram of scores", "selects": selects}
 
 

@@ -22,13 +22,14 @@ __all__ = ["Headline", "Images", "Results", "Settings", "Tables"]
 class Settings:
     """What the study asked for, as far as the page says it.
 
-    detectors: in the study's order. controls: those that read no trained model. reference: the detector that others are
-    compared with, None: none. one_pass: the epoch after which every training sample was seen once. command: what runs
-    the study, without targets. folder: of its results, as it is named from where that runs.
+    models, detectors: in the study's order. controls: those that read no trained model. reference: the detector that
+    others are compared with, None: none. one_pass: the epoch after which every training sample was seen once. command:
+    what runs the study, without targets. folder: of its results, as it is named from where that runs.
     """
 
     name: str
     data: KindOfData
+    models: tuple[str, ...]
     detectors: tuple[str, ...]
     batch_sizes: tuple[int, ...]
     command: str
@@ -104,8 +105,9 @@ class Results:
 
     @cached_property
     def models(self) -> list[str]:
-        """The models, in the order of the tables."""
-        return [*dict.fromkeys(self.tables.auroc["model"])]
+        """The models that have scores, in the study's order."""
+        tested = {*self.tables.auroc["model"]}
+        return [name for name in self.settings.models if name in tested]
 
     @cached_property
     def headlines(self) -> list[Headline]:
@@ -114,8 +116,9 @@ class Results:
         others = [name for name in self.settings.detectors if name not in self.settings.controls]
         names = [name for name in (self.settings.reference, *others, *self.settings.detectors) if name]
         detector = next(name for name in names if name in {*tested["detector"]})
-        model = tested.loc[tested["detector"] == detector, "model"].iloc[0]
-        return [Headline(str(model), detector, b) for b in self.settings.batch_sizes]
+        scored = {*tested.loc[tested["detector"] == detector, "model"]}
+        model = next(name for name in self.models if name in scored)
+        return [Headline(model, detector, b) for b in self.settings.batch_sizes]
 
     def of(self, table: pd.DataFrame, headline: Headline) -> pd.DataFrame:
         """The rows of a table that are of a headline."""
