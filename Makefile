@@ -115,3 +115,4 @@ benchmarks/.packages: benchmarks/requirements.txt
 bench: $(INSTALLED) benchmarks/.packages
 	python benchmarks/run.py $(if $(CONFIGS),--configs $(CONFIGS))
 	$(if $(CONFIGS),,python benchmarks/models.py)
+	$(if $(CONFIGS),,python benchmarks/command.py)
