@@ -1,0 +1,125 @@
+"""Which other set's model is good for an ID set, and can a rule tell that looks at ID images alone?
+
+    python docs/foreign/which_model.py results/paper-small-rgb > docs/foreign/which-rgb.csv
+
+reads features of the fit images of each set B under the model of each set A (a study with docs/foreign/rgb.yaml or a
+like overlay extracts them), fits detectors on them and tells each C from B. The rules choose among the A that are
+neither B nor C. A row a detector, b, epoch and rule: auroc, the mean over pairs (B, C) and seeds; minus_own and
+minus_third, its difference to B's own model and to the mean over those A, with 95 % intervals for other test images of
+these sets under these models (see immature_ood.means).
+
+own: B's model. third: the mean over A. The rules: lowest and highest bits/dim of B's fit images, highest effective rank
+of their log norms (Roy & Vetterli 2007), largest spread of these. Controls: elsewhere, the A that does best in the mean
+for the other B; best, by the test images, which nobody has.
+"""
+
+import sys
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+import immature_ood as ood
+from immature_ood.epoch_rules.effective_rank import effective_rank
+from immature_ood.features import Features, load_features
+from immature_ood.means import Term, combined, mean_of_these_pairs, term
+
+DETECTORS = ("gradient_norms", "gradient_norms_mahalanobis", "gradient_norms_knn")
+Pair = tuple[str, str]
+
+
+def bits_per_dim(known: Features) -> float:
+    """Of the fit images, the mean."""
+    return float(-known.statistics["log_prob"].mean() / known.dimensions / np.log(2))
+
+
+def log_norms(known: Features) -> np.ndarray:
+    """(groups, layers) of layers that have a gradient."""
+    norms = known.statistics["log_norms"]
+    return norms[:, np.isfinite(norms).all(0)]
+
+
+RULES: Mapping[str, Callable[[Features], float]] = {
+    "lowest bits/dim": lambda known: -bits_per_dim(known),
+    "highest bits/dim": bits_per_dim,
+    "highest effective rank": lambda known: effective_rank(log_norms(known)),
+    "largest spread": lambda known: float(log_norms(known).std(0).mean()),
+}
+
+
+class Seen:
+    """What is known at one epoch of one seed, detector and b: terms by A and (B, C), and B's fit images by A and B."""
+
+    def __init__(self) -> None:
+        self.terms: dict[str, dict[Pair, Term]] = defaultdict(dict)
+        self.known: dict[tuple[str, str], Features] = {}
+
+    def thirds(self, pair: Pair) -> list[str]:
+        return [a for a in self.terms if a not in pair and pair in self.terms[a]]
+
+    def by(self, rule: str, pair: Pair) -> Term:
+        """The term of a pair under the model that a rule chooses."""
+        own, others = pair[0], self.thirds(pair)
+        if rule == "own":
+            return self.terms[own][pair]
+        if rule == "third":
+            return combined([1 / len(others)] * len(others), [self.terms[a][pair] for a in others])
+        if rule == "best":
+            return max((self.terms[a][pair] for a in others), key=lambda found: found.value)
+        if rule == "elsewhere":
+            return self.terms[max(others, key=lambda a: self.elsewhere(a, own))][pair]
+        return self.terms[max(others, key=lambda a: RULES[rule](self.known[a, own]))][pair]
+
+    def elsewhere(self, a: str, left_out: str) -> float:
+        """The mean AUROC of A's model over pairs of other ID sets."""
+        return float(np.mean([found.value for (b, c), found in self.terms[a].items() if left_out != b != a != c]))
+
+
+def seen(folders: list[Path]) -> Iterator[tuple[tuple[str, int, int, int], Seen]]:
+    """By (detector, b, epoch, seed)."""
+    found: dict[tuple[str, int, int, int], Seen] = defaultdict(Seen)
+    for folder in folders:
+        checkpoint, own = load_features(folder / "fit.safetensors")
+        fits = {path.stem.removeprefix("fit-"): load_features(path)[1] for path in sorted(folder.glob("fit-*"))}
+        tests = {path.stem.removeprefix("test-"): load_features(path)[1] for path in sorted(folder.glob("test-*"))}
+        for dataset, known in {**fits, checkpoint.id_dataset: own}.items():
+            for b, features in known.items():
+                for name in DETECTORS:
+                    detector = ood.fit(name, features)
+                    scores = {test: detector.score(given[b]) for test, given in tests.items()}
+                    place = found[name, b, checkpoint.epoch, checkpoint.seed]
+                    place.known[checkpoint.id_dataset, dataset] = features
+                    for other in (test for test in tests if test != dataset):
+                        units = tests[dataset][b].units, tests[other][b].units
+                        place.terms[checkpoint.id_dataset][dataset, other] = term(
+                            (dataset, other), checkpoint.seed, (scores[dataset], scores[other]), units
+                        )
+    yield from found.items()
+
+
+def rows(results: Path) -> Iterator[dict[str, object]]:
+    """A row a detector, b, epoch and rule, of the seeds in which every set's fit images are seen by every model."""
+    folders = sorted(results.glob("features/*/*/seed=*/epoch=*"))
+    whole = [folder for folder in folders if len([*folder.glob("fit-*")]) == len([*folder.glob("test-*")]) - 1]
+    by_place: dict[tuple[str, int, int], list[Seen]] = defaultdict(list)
+    for (name, b, epoch, _), one in seen(whole):
+        if len(one.terms) > 2:
+            by_place[name, b, epoch].append(one)
+    for (name, b, epoch), seeds in sorted(by_place.items()):
+        for rule in ("own", "third", *RULES, "elsewhere", "best"):
+            cases = [(one, pair) for one in seeds for pair in one.terms[next(iter(one.terms))] if one.thirds(pair)]
+            chosen = [one.by(rule, pair) for one, pair in cases]
+            row: dict[str, object] = {"detector": name, "batch_size": b, "epoch": epoch, "seeds": len(seeds)}
+            row |= {"rule": rule, "pairs": len(cases), "auroc": mean_of_these_pairs(chosen).value}
+            for control in ("own", "third"):
+                other = [one.by(control, pair) for one, pair in cases]
+                gained = mean_of_these_pairs([combined([1, -1], both) for both in zip(chosen, other, strict=True)])
+                row |= {f"minus_{control}": gained.value, f"minus_{control}_low": gained.low}
+                row |= {f"minus_{control}_high": gained.high}
+            yield row
+
+
+if __name__ == "__main__":
+    pd.DataFrame(rows(Path(sys.argv[1]))).to_csv(sys.stdout, index=False, float_format="%.4f")
