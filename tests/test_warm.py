@@ -73,7 +73,7 @@ def wait_for(condition, seconds=120):
 ONE = "rule one:\n    output: 'one'\n    script: 'one.py'\n"
 FOUND = """
     import atexit, json, os, random, signal, sys, threading
-    shells = ("_", "SHLVL", "PWD", "OLDPWD")
+    shells = ("_", "SHLVL", "PWD", "OLDPWD", "PS1")
     numbers = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD, signal.SIGPIPE]
     status = dict(line.split(":", 1) for line in open("/proc/self/status"))
     found = {

@@ -31,7 +31,7 @@ RUN = {
     r"python -m pip install --no-index --find-links wheels .*": CARRIED,
     r"pip install \.": "tests/test_wheel.py::test_the_command_runs_without_snakemake",
     r"make (check|docs|test|run)": ".ci/run",
-    r"PYTHONPATH=src python -m immature_ood\.run results/mine/jobs\.json .*": LISTED,
+    r"(PYTHONPATH=src )?python -m immature_ood\.run results/[\w-]+/jobs\.json( .*)?": LISTED,
     r"snakemake --cores 8 --use-conda": "tests/workflow/test_conda.py",  # by a stand-in for conda
     r"python docs/why/toys\.py .*": "tests/workflow/test_commands.py::test_the_toys_run",
 }
