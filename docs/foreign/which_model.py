@@ -1,6 +1,7 @@
 """Which other set's model is good for an ID set, and can a rule tell that looks at ID images alone?
 
     python docs/foreign/which_model.py results/paper-small-rgb > docs/foreign/which-rgb.csv
+    python docs/foreign/which_model.py results/paper-small-grey-noise noise > docs/foreign/which-grey.csv
 
 reads features of the fit images of each set B under the model of each set A (a study with docs/foreign/rgb.yaml or a
 like overlay extracts them), fits detectors on them and tells each C from B. The rules choose among the A that are
@@ -10,7 +11,8 @@ these sets under these models (see immature_ood.means).
 
 own: B's model. third: the mean over A. The rules: lowest and highest bits/dim of B's fit images, highest effective rank
 of their log norms (Roy & Vetterli 2007), largest spread of these. Controls: elsewhere, the A that does best in the mean
-for the other B; best, by the test images, which nobody has.
+for the other B; best, by the test images, which nobody has. Sets that are named behind the folder are only trained on,
+and no B, C or third set: a row of that name has their model.
 """
 
 import sys
@@ -55,15 +57,21 @@ class Seen:
     def __init__(self) -> None:
         self.terms: dict[str, dict[Pair, Term]] = defaultdict(dict)
         self.known: dict[tuple[str, str], Features] = {}
+        self.only_trained_on: list[str] = []
 
     def thirds(self, pair: Pair) -> list[str]:
-        return [a for a in self.terms if a not in pair and pair in self.terms[a]]
+        return [a for a in self.terms if a not in (*pair, *self.only_trained_on) and pair in self.terms[a]]
+
+    def pairs(self) -> list[Pair]:
+        """Those that a third set's model has seen."""
+        found = next(iter(self.terms.values()))
+        return [pair for pair in found if not {*pair} & {*self.only_trained_on} and self.thirds(pair)]
 
     def by(self, rule: str, pair: Pair) -> Term:
         """The term of a pair under the model that a rule chooses."""
         own, others = pair[0], self.thirds(pair)
-        if rule == "own":
-            return self.terms[own][pair]
+        if rule == "own" or rule in self.only_trained_on:
+            return self.terms[own if rule == "own" else rule][pair]
         if rule == "third":
             return combined([1 / len(others)] * len(others), [self.terms[a][pair] for a in others])
         if rule == "best":
@@ -74,7 +82,12 @@ class Seen:
 
     def elsewhere(self, a: str, left_out: str) -> float:
         """The mean AUROC of A's model over pairs of other ID sets."""
-        return float(np.mean([found.value for (b, c), found in self.terms[a].items() if left_out != b != a != c]))
+        found = [
+            each.value
+            for (b, c), each in self.terms[a].items()
+            if a not in (b, c) and b != left_out and not {b, c} & {*self.only_trained_on}
+        ]
+        return float(np.mean(found))
 
 
 def seen(folders: list[Path]) -> Iterator[tuple[tuple[str, int, int, int], Seen]]:
@@ -99,17 +112,18 @@ def seen(folders: list[Path]) -> Iterator[tuple[tuple[str, int, int, int], Seen]
     yield from found.items()
 
 
-def rows(results: Path) -> Iterator[dict[str, object]]:
+def rows(results: Path, only_trained_on: list[str]) -> Iterator[dict[str, object]]:
     """A row a detector, b, epoch and rule, of the seeds in which every set's fit images are seen by every model."""
     folders = sorted(results.glob("features/*/*/seed=*/epoch=*"))
     whole = [folder for folder in folders if len([*folder.glob("fit-*")]) == len([*folder.glob("test-*")]) - 1]
     by_place: dict[tuple[str, int, int], list[Seen]] = defaultdict(list)
     for (name, b, epoch, _), one in seen(whole):
+        one.only_trained_on = only_trained_on
         if len(one.terms) > 2:
             by_place[name, b, epoch].append(one)
     for (name, b, epoch), seeds in sorted(by_place.items()):
-        for rule in ("own", "third", *RULES, "elsewhere", "best"):
-            cases = [(one, pair) for one in seeds for pair in one.terms[next(iter(one.terms))] if one.thirds(pair)]
+        for rule in ("own", "third", *only_trained_on, *RULES, "elsewhere", "best"):
+            cases = [(one, pair) for one in seeds for pair in one.pairs()]
             chosen = [one.by(rule, pair) for one, pair in cases]
             row: dict[str, object] = {"detector": name, "batch_size": b, "epoch": epoch, "seeds": len(seeds)}
             row |= {"rule": rule, "pairs": len(cases), "auroc": mean_of_these_pairs(chosen).value}
@@ -122,4 +136,4 @@ def rows(results: Path) -> Iterator[dict[str, object]]:
 
 
 if __name__ == "__main__":
-    pd.DataFrame(rows(Path(sys.argv[1]))).to_csv(sys.stdout, index=False, float_format="%.4f")
+    pd.DataFrame(rows(Path(sys.argv[1]), sys.argv[2:])).to_csv(sys.stdout, index=False, float_format="%.4f")

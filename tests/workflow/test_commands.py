@@ -34,6 +34,7 @@ RUN = {
     r"(PYTHONPATH=src )?python -m immature_ood\.run results/[\w-]+/jobs\.json( .*)?": LISTED,
     r"snakemake --cores 8 --use-conda": "tests/workflow/test_conda.py",  # by a stand-in for conda
     r"python docs/why/toys\.py .*": "tests/workflow/test_commands.py::test_the_toys_run",
+    r"python docs/foreign/noise\.py": "tests/workflow/test_commands.py::test_snakemake_plans_it",
 }
 # What is planned with -n, and why it is not run.
 PLANNED = {
@@ -121,6 +122,7 @@ def copy(tmp_path_factory):
             split = np.repeat(["train", "test"], (7000, 3000))
             names = [f"{part}/{CIFAR10[place % 10]}/{place}.png" for place, part in enumerate(split)]
             np.savez_compressed(folder / section["path"], images=images, split=split, names=names)
+    subprocess.run([sys.executable, "docs/foreign/noise.py"], cwd=folder, check=True)
     return folder
 
 
