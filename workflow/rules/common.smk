@@ -470,21 +470,25 @@ def listed_jobs():
 
 def jobs_of_models():
     """(rule, wildcards) of all that is trained, and of all features."""
+
+    def place(run):
+        return tuple(run[key] for key in ("id", "model", "seed", "epoch"))
+
+    calibrated = {place(run) for run in CALIBRATED}
+    with_stand_ins = {place(run) for _, run in every_stand_in()}
     elsewhere = {}
     for run in every_fit_elsewhere():
-        place = tuple(run[key] for key in ("id", "model", "seed", "epoch"))
-        elsewhere.setdefault(place, []).append(("extract_elsewhere", run))
-    with_stand_ins = [run for _, run in every_stand_in()]
+        elsewhere.setdefault(place(run), []).append(("extract_elsewhere", run))
     for run in every_run():
         yield "train", run
         yield "extract", run
         if study.changed:
             yield "extract_changed", run
-        if run in CALIBRATED:
+        if place(run) in calibrated:
             yield "extract_calibration", run
-        if run in with_stand_ins:
+        if place(run) in with_stand_ins:
             yield "extract_stand_ins", run
-        yield from elsewhere.get(tuple(run.values()), [])
+        yield from elsewhere.get(place(run), [])
 
 
 def files_of(declared, wildcards):
