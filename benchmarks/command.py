@@ -54,6 +54,7 @@ def detector_of(shape: tuple[int, int, int], work: Path) -> ImageDetector:
 
 
 def methods(detector: ImageDetector, folder: Path) -> dict[str, Callable[[], object]]:
+    """What takes turns, each of IMAGES new images."""
     new = images(detector.shape, IMAGES, seed=1)
     layers = "all" if detector.reads.reads_weights() else "without_weights"
     engine = make_engine(detector.model, None, detector.model.scored_by[0], layers)
@@ -82,6 +83,7 @@ def command(detector: ImageDetector, data: Path, folder: Path) -> None:
 
 
 def rows(name: str, rounds: int) -> Iterator[dict[str, object]]:
+    """One of each method, with its share and quartiles over rounds, and one of memory for each number of images."""
     with tempfile.TemporaryDirectory() as made:
         folder = Path(made)
         detector = detector_of(SHAPES[name], folder / "work")
@@ -105,7 +107,7 @@ def rows(name: str, rounds: int) -> Iterator[dict[str, object]]:
 def peak(folder: Path) -> float:
     """MiB that a process of the command has at most, pages of the .npy file that it maps among them."""
     given = ["score", str(folder / "a.iood"), str(folder / "many.npy"), "--out", str(folder / "scores.csv")]
-    done = subprocess.run([sys.executable, "-c", PEAK, *given], capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "-c", PEAK, *given], check=True, capture_output=True, text=True)
     return float(done.stdout.split()[-1])
 
 

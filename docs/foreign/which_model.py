@@ -6,8 +6,8 @@
 reads features of the fit images of each set B under the model of each set A (a study with docs/foreign/rgb.yaml or a
 like overlay extracts them), fits detectors on them and tells each C from B. The rules choose among the A that are
 neither B nor C. A row a detector, b, epoch and rule: auroc, the mean over pairs (B, C) and seeds; minus_own and
-minus_third, its difference to B's own model and to the mean over those A, with 95 % intervals for other test images of
-these sets under these models (see immature_ood.means).
+minus_third, its difference to B's own model and to the mean over those A, with 95 % intervals: of one seed for other
+test images under these models, of several for other seeds too (see immature_ood.means).
 
 own: B's model. third: the mean over A. The rules: lowest and highest bits/dim of B's fit images, highest effective rank
 of their log norms (Roy & Vetterli 2007), largest spread of these. Controls: elsewhere, the A that does best in the mean
@@ -60,6 +60,7 @@ class Seen:
         self.only_trained_on: list[str] = []
 
     def thirds(self, pair: Pair) -> list[str]:
+        """The A that are neither set of a pair."""
         return [a for a in self.terms if a not in (*pair, *self.only_trained_on) and pair in self.terms[a]]
 
     def pairs(self) -> list[Pair]:
