@@ -1,4 +1,4 @@
-"""Images of nothing, data/noise.npz (grey) and data/noise-rgb.npz, in the form that the source array reads (docs/data.md).
+"""Images of nothing, data/noise.npz (grey) and data/noise-rgb.npz, in the form that array reads (docs/data.md).
 
 python docs/foreign/noise.py
 """

@@ -1,5 +1,6 @@
-"""Signs by shape, data/gtsrb-shapes.npz, from the training images in data/gtsrb.npz (docs/data.md), whose names tell both
-their class and their video: 30 images of one sign, which stay in one split.
+"""Signs by shape, data/gtsrb-shapes.npz, from the training images in data/gtsrb.npz (docs/data.md).
+
+Their names tell both their class and their video: up to 30 images of one sign, which stay in one split.
 
 python docs/near/signs.py
 """
