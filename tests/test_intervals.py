@@ -95,6 +95,15 @@ def test_the_same_order_differs_by_exactly_nothing():
     assert (found.p_difference(), found.p_equivalence(0.02)) == (1, 0)
 
 
+@pytest.mark.parametrize("shift", [0.5, 2.0, 6.0])
+@pytest.mark.parametrize("groups", [10, 40])
+def test_no_difference_reaches_beyond_one(groups, shift):
+    """Opposite scores, of which one is right and one is wrong about nearly every pair."""
+    scores = gaussian(groups, shift, 0)
+    found = auroc_difference(scores, tuple(-part for part in scores), CONFIG)
+    assert -1 <= found.low <= found.value <= found.high <= 1
+
+
 def test_two_perfect_separations_may_differ_all_the_same():
     id_scores, generator = np.arange(50.0), np.random.default_rng(0)
     found = auroc_difference((id_scores, id_scores + 60), (id_scores, generator.permutation(id_scores) + 60), CONFIG)

@@ -17,6 +17,7 @@ from immature_ood.delong import components
 from immature_ood.means import (
     MEANS_COLUMNS,
     Term,
+    bounds,
     combined,
     jackknife,
     mean_of_new_sets,
@@ -64,6 +65,21 @@ def test_a_set_that_is_in_two_pairs_counts_once_for_both():
     freedom = sum(variances) ** 2 / sum(one**2 / 39 for one in variances)
     found = mean_of_these_pairs(terms)
     assert found.high - found.value == pytest.approx(stats.t.ppf(0.975, freedom) * math.sqrt(sum(variances)))
+
+
+@pytest.mark.parametrize(("name", "lowest", "signs"), [("auroc", 0, (1, 0)), ("difference", -1, (1, -1))])
+@pytest.mark.parametrize("shift", [-3.5, 3.5])
+def test_a_table_has_no_interval_beyond_what_a_mean_can_be(name, lowest, signs, shift):
+    """Pairs that are nearly separated, of sets that differ; against the opposite scores the difference is near ±1."""
+    terms, names = [], "abcde"
+    for place, pair in enumerate((first, second) for first in names for second in names if first != second):
+        scores = normal(place, size=12), normal(place, 1, size=12, shift=shift * (1 - 0.3 * (pair[1] == "a")))
+        both = [term(pair, 0, (sign * scores[0], sign * scores[1]), (alone(12), alone(12))) for sign in (1, -1)]
+        terms.append(combined(signs, both))
+    found = bounds(name, terms, 0.95, lowest)
+    assert max(mean_of_new_sets(terms).high, -mean_of_new_sets(terms).low + lowest + 1) > 1  # but for the cut
+    for scope in ("pairs", "sets"):
+        assert lowest <= found[f"{name}_{scope}_low"] <= found[name] <= found[f"{name}_{scope}_high"] <= 1
 
 
 @pytest.mark.parametrize("copies", [2, 5])

@@ -173,6 +173,16 @@ def test_the_pooled_correlation_is_scipys_and_its_interval_leaves_out_a_set_at_a
     assert row["correlation_high"] - row["correlation"] == pytest.approx(reach)
 
 
+def test_no_correlation_reaches_beyond_one():
+    """Without one set the pairs say the opposite, so that the jackknife's error is large."""
+    overlap, auroc = everywhere(lambda pair, overlap: 1 - overlap, sets=5)
+    of_one = (auroc["id_dataset"] == "set0") | (auroc["ood_dataset"] == "set0")
+    auroc.loc[of_one, "auroc"] = 1 - 5 * auroc.loc[of_one, "auroc"]
+    row = correlation_table(overlap, auroc, CONFIG).set_index("scope").loc["pairs and epochs"]
+    assert -1 <= row["correlation_low"] <= row["correlation"] <= row["correlation_high"] <= 1
+    assert row["correlation_low"] == -1 or row["correlation_high"] == 1
+
+
 @pytest.mark.parametrize(("sets", "interval"), [(4, False), (5, True)])
 def test_of_few_sets_there_is_no_interval_and_seeds_are_no_more_pairs(sets, interval):
     table = correlation_table(*everywhere(lambda pair, overlap: 1 - overlap, sets, seeds=2), CONFIG)

@@ -182,7 +182,7 @@ def _means(comparisons: Iterable[Comparison], config: EvaluationConfig) -> dict[
         by_pair.setdefault((one.pair, one.seed), {})[one.epoch] = one.terms(config.drop_minimum)
     moves, claims = map(_move, by_pair.values()), list(map(_claims, by_pair.values()))
     before, after = (float(np.mean([claim.value for claim in side])) for side in zip(*claims, strict=True))
-    moved = bounds("claim_difference", [combined((-1, 1), both) for both in claims], config.confidence)
+    moved = bounds("claim_difference", [combined((-1, 1), both) for both in claims], config.confidence, -2, 2)
     turned = (before >= -config.margin) != (after >= -config.margin)
     beyond_chance = moved["claim_difference_pairs_low"] > 0 or moved["claim_difference_pairs_high"] < 0
     return {

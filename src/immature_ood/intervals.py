@@ -61,6 +61,15 @@ class Estimate:
     low: float
     high: float
 
+    def within(self, lowest: float, highest: float) -> "Estimate":
+        """With its interval cut where the number cannot be, which costs no coverage; NaN stays.
+
+        >>> Estimate(0.9, 0.7, 1.1).within(0, 1)
+        Estimate(value=0.9, low=0.7, high=1.0)
+        """
+        low, high = (float(np.clip(bound, lowest, highest)) for bound in (self.low, self.high))
+        return Estimate(self.value, low, high)
+
 
 # What is independent --------------------------------------------------------------------------------------------------
 
@@ -259,11 +268,11 @@ class Difference:
         return self.first.value - self.second.value
 
     def estimate(self, confidence: float) -> Estimate:
-        """The difference with its interval."""
+        """The difference with its interval, within [−1, 1]."""
         if self.units.fewest < FEWEST_UNITS:
             return Estimate(self.value, math.nan, math.nan)
         quantile = self.units.quantile(confidence)
-        return Estimate(self.value, self.low(quantile), self.high(quantile))
+        return Estimate(self.value, self.low(quantile), self.high(quantile)).within(-1, 1)
 
     def low(self, quantile: float) -> float:
         """The lower end of the interval at a quantile of Student's t."""

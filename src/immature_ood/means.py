@@ -215,9 +215,15 @@ def _interval(value: float, error: float, freedom: float, confidence: float) -> 
     return Estimate(value, value - reach, value + reach)
 
 
-def bounds(name: str, terms: Sequence[Term], confidence: float) -> dict[str, float]:
-    """The columns name, name_pairs_low, name_pairs_high, name_sets_low and name_sets_high of a table of means."""
-    these, new = (mean(terms, confidence) for mean in (mean_of_these_pairs, mean_of_new_sets))
+def bounds(
+    name: str, terms: Sequence[Term], confidence: float, lowest: float = -1, highest: float = 1
+) -> dict[str, float]:
+    """The columns name, name_pairs_low, name_pairs_high, name_sets_low and name_sets_high of a table of means.
+
+    lowest, highest: what a mean can be; by default a difference of two AUROCs.
+    """
+    means = mean_of_these_pairs, mean_of_new_sets
+    these, new = (mean(terms, confidence).within(lowest, highest) for mean in means)
     numbers = these.value, these.low, these.high, new.low, new.high
     return dict(zip((f"{name}{bound}" for bound in BOUNDS), numbers, strict=True))
 
@@ -334,7 +340,7 @@ def _row(
         "over": over,
         **sets(one.terms[0] for one in chosen),
         "saturated": _saturated(chosen),
-        **bounds("auroc", [one.terms[0] for one in chosen], config.confidence),
+        **bounds("auroc", [one.terms[0] for one in chosen], config.confidence, lowest=0),
         "reference_epochs": epochs_of(one.reference for one in chosen),
         **(bounds("difference", [one.difference for one in chosen], config.confidence) if differ else {}),
     }

@@ -147,7 +147,7 @@ def _pooled(group: pd.DataFrame, names: Mapping[str, str], config: EvaluationCon
     values = group[["overlap", "auroc"]].to_numpy()
     own, other = (group[side].map(lambda name: names.get(name, name)) for side in PAIR)
     pairs = list(zip(own, other, strict=True))
-    found = jackknife(pairs, lambda kept: spearman(values[kept]), config.confidence)
+    found = jackknife(pairs, lambda kept: spearman(values[kept]), config.confidence).within(-1, 1)
     counts = {"pairs": len({*pairs}), "undefined": 0, "sets": len({*own, *other}), "seeds": group["seed"].nunique()}
     bounds = {"correlation": found.value, "correlation_low": found.low, "correlation_high": found.high}
     return {"scope": "pairs and epochs", **counts, "rows": len(group), **bounds}

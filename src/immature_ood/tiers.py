@@ -129,7 +129,7 @@ def _row(
         **{"tier": tier, "moment": moment},
         **sets(at),
         "epochs": epochs_of(one.epoch for one in chosen),
-        **bounds("auroc", at, confidence),
+        **bounds("auroc", at, confidence, lowest=0),
         "reference_epochs": epochs_of(one.reference for one in chosen),
         **bounds("difference", [one.difference for one in chosen], confidence),
         **_against_control(key, chosen, found, asked),
