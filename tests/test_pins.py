@@ -4,11 +4,13 @@ import ast
 import re
 import sys
 import tomllib
+from importlib.metadata import distributions
 from pathlib import Path
 
 import pytest
 import yaml
 from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
 
 ROOT = Path(__file__).parents[1]
 CONDA_NAMES = {"pytorch": "torch"}  # the others are called alike
@@ -44,6 +46,13 @@ def test_constraints_hold_every_dependency_within_its_range(extras):
     assert not [version for version in pinned.values() if "+" in version]  # builds differ between machines
     for name, requirement in ranges(*extras).items():
         assert requirement.specifier.contains(pinned[name]), name
+
+
+def test_every_package_takes_the_oldest_python_that_the_project_takes():
+    """As they are installed here: one pin was once of a version that asked for Python 3.11.5, and 3.11.2 had none."""
+    (least,) = (each.version for each in SpecifierSet(PROJECT["requires-python"]) if each.operator == ">=")
+    asked = {each.name: each.metadata["Requires-Python"] for each in distributions()}
+    assert not {name: python for name, python in asked.items() if python and least not in SpecifierSet(python)}
 
 
 def test_the_least_versions_are_those_that_are_tested():
