@@ -120,7 +120,7 @@ def rows(results: Path, only_trained_on: list[str]) -> Iterator[dict[str, object
     by_place: dict[tuple[str, int, int], list[Seen]] = defaultdict(list)
     for (name, b, epoch, _), one in seen(whole):
         one.only_trained_on = only_trained_on
-        if len(one.terms) > 2:
+        if len(one.terms) > 2 and {b for seen_by in one.terms.values() for b, _ in seen_by} <= {*one.terms}:
             by_place[name, b, epoch].append(one)
     for (name, b, epoch), seeds in sorted(by_place.items()):
         for rule in ("own", "third", *only_trained_on, *RULES, "elsewhere", "best"):
