@@ -480,6 +480,7 @@ def bars_of(axes, detector):
 def test_the_panels_of_means_are_the_table_of_means_with_its_intervals():
     table = auroc_table(seeds=(0, 1))
     means = means_of(table, seeds=2)
+    means.loc[1, ["auroc_pairs_low", "auroc_pairs_high"]] = 0, 1  # as wide as one of two seeds may be
     figure = plots.headline(table, means)
     for b, detector in itertools.product((1, 5), DETECTORS):
         panel = panel_titled(figure, f"b = {b}, mean over 6 pairs and 2 seeds")
@@ -489,6 +490,9 @@ def test_the_panels_of_means_are_the_table_of_means_with_its_intervals():
         np.testing.assert_array_equal(ys, rows["auroc"])
         bounds = rows[["epoch", "auroc_pairs_low", "auroc_pairs_high"]]
         np.testing.assert_array_equal(bars_of(panel, detector), bounds)
+        lowest, highest = panel.get_ylim()
+        assert (bounds.iloc[:, 1:] > lowest).all(axis=None)
+        assert (bounds.iloc[:, 1:] < highest).all(axis=None)
 
 
 def test_the_best_control_is_a_line_with_its_interval_and_no_control_is_a_curve():

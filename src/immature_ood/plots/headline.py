@@ -37,7 +37,7 @@ MOST_CURVES = 5
 MOST_PAIRS = 30  # as of six data sets: more panels would fill more than a page
 MOST_COLUMNS = 6  # of panels
 APART = 2.4  # points, between intervals at one epoch
-ROOM = 0.06  # of AUROC, above and below the means
+ROOM = 0.02  # of AUROC, above and below the means and their intervals
 MEAN_HEIGHT, PAIR_HEIGHT = 1.9, 1.15  # inches, of a panel
 CHARACTER = 0.055  # inches, the width of one in a panel's title
 LINE: dict[str, Any] = {"color": "#000000", "linestyle": (0, (4, 1.5)), "linewidth": 0.9}  # of a control
@@ -117,7 +117,7 @@ def _draw_means(
             curve(panel, rows["auroc"], detector, look, transform=beside)
         panel.set_title(_heading(b, pairs_there, of_b["seeds"].max()))
     panels[0].set_ylabel("mean AUROC")
-    panels[0].set_ylim(*_limits(means.loc[means["detector"].isin([*looks, *controls]), "auroc"]))
+    panels[0].set_ylim(*_limits(means[means["detector"].isin([*looks, *controls])]))
     checkpoint_axis(panels[0], means["epoch"], str)
 
 
@@ -133,9 +133,10 @@ def _heading(b: int, pairs_there: int, seeds: int) -> str:
     return f"b = {b}, mean over {over}" + (f" and {seeds} seeds" if seeds > 1 else "")
 
 
-def _limits(means: pd.Series) -> tuple[float, float]:
-    """Of the axis: around the means, as an interval of two seeds may reach far beyond 1."""
-    return max(means.min() - ROOM, -0.03), min(means.max() + ROOM, 1.02)
+def _limits(means: pd.DataFrame) -> tuple[float, float]:
+    """Of the axis: all means, and their intervals whole, wide as those of two seeds may be."""
+    shown = means[["auroc", "auroc_pairs_low", "auroc_pairs_high"]]
+    return shown.min(axis=None) - ROOM, shown.max(axis=None) + ROOM
 
 
 def _control_line(axes: Axes, row: pd.Series) -> None:
