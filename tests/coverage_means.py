@@ -16,7 +16,8 @@ from immature_ood.overlap import spearman
 LEVEL, ID_EFFECT, OOD_EFFECT, PAIR_EFFECT = 1.0, 0.5, 0.5, 0.3  # the distances' mean, and deviations about it
 MODEL_EFFECT, SEED_EFFECT = 0.3, 0.15  # deviations of an ID set's model, and of a pair under it
 IMAGES, BLOCK, SHARED = 60, 3, 0.5  # test images a set, images a block, the part of their variance that models share
-CELLS = [(sets, seeds) for sets in (3, 4, 5, 9) for seeds in (1, 3, 5)]
+CELLS = [(sets, seeds) for sets in (3, 4, 5, 9) for seeds in (1, 2, 3, 5)]
+FEW_IDS = [(1, 2, 2), (1, 3, 2), (1, 5, 2), (1, 5, 3), (1, 5, 5), (2, 3, 2), (2, 5, 2)]  # ID sets, sets, seeds
 COLUMNS = ("these pairs", "these models", "new sets", "these pairs, before", "new sets, before")
 BLOCKS = np.arange(IMAGES) // BLOCK
 
@@ -31,28 +32,30 @@ def images(generator, shared):
     return np.sqrt(SHARED) * shared[BLOCKS] + np.sqrt(1 - SHARED) * generator.normal(size=IMAGES)
 
 
-def simulate(generator, sets, seeds, change=0.0):
+def simulate(generator, sets, seeds, change=0.0, ids=None):
     """Terms of all pairs and seeds; the true mean for these pairs, and for these models.
 
     change: if not 0, the terms are differences between two epochs, whose distances differ by this deviation.
+    ids: how many of the sets are ID ones, by default all.
     """
     of_id, of_ood = ID_EFFECT * generator.normal(size=sets), OOD_EFFECT * generator.normal(size=sets)
     distances = LEVEL + of_id[:, None] + of_ood + PAIR_EFFECT * generator.normal(size=(sets, sets))
     blocks = generator.normal(size=(sets, IMAGES // BLOCK))
     epochs = [(1, distances), (-1, distances + change * generator.normal(size=(sets, sets)))][: 2 if change else 1]
-    of_epochs = [(sign, *_of_epoch(generator, each, seeds, blocks)) for sign, each in epochs]
+    pairs = ~np.eye(sets, dtype=bool)
+    pairs[ids or sets :] = False
+    of_epochs = [(sign, *_of_epoch(generator, each, pairs, seeds, blocks)) for sign, each in epochs]
     signs = [sign for sign, _, _ in of_epochs]
     terms = [combined(signs, both) for both in zip(*(terms for _, terms, _ in of_epochs), strict=True)]
-    pairs = ~np.eye(sets, dtype=bool)
     true = sum(sign * auroc(each, MODEL_EFFECT, SEED_EFFECT)[pairs].mean() for sign, each in epochs)
     return terms, true, sum(sign * of_models for sign, _, of_models in of_epochs)
 
 
-def _of_epoch(generator, distances, seeds, blocks):
+def _of_epoch(generator, distances, pairs, seeds, blocks):
     terms, of_models = [], []
-    for one, seed in np.ndindex(len(distances), seeds):
+    for one, seed in np.ndindex(int(pairs.any(axis=1).sum()), seeds):
         model, id_scores = MODEL_EFFECT * generator.normal(), images(generator, blocks[one])
-        for other in (other for other in range(len(distances)) if other != one):
+        for other in np.flatnonzero(pairs[one]).tolist():
             distance = distances[one, other] + model + SEED_EFFECT * generator.normal()
             scores = id_scores, distance + images(generator, blocks[other])
             terms.append(term((str(one), str(other)), seed, scores, (BLOCKS, BLOCKS)))
@@ -74,13 +77,13 @@ def holds(estimate, true):
     return estimate.low <= true <= estimate.high
 
 
-def coverage(sets, seeds, repetitions, change=0.0):
+def coverage(sets, seeds, repetitions, change=0.0, ids=None):
     """Shares of simulations in which an interval holds the truth, by interval and question; NaN if there is none."""
     generator = np.random.default_rng([sets, seeds])
     of_new_sets = 0.0 if change else OF_NEW_SETS
     found = []
     for _ in range(repetitions):
-        terms, true, of_models = simulate(generator, sets, seeds, change)
+        terms, true, of_models = simulate(generator, sets, seeds, change, ids)
         these, new, old = mean_of_these_pairs(terms), mean_of_new_sets(terms), bootstrap_over_pairs(terms)
         found.append(
             {
@@ -172,6 +175,10 @@ def main():
         for sets, seeds in CELLS:
             found = coverage(sets, seeds, 600 if sets < 9 else 200, change)
             print(f"| {sets} | {seeds} | {' | '.join(_percent(found[name]) for name in COLUMNS)} |", flush=True)
+    print("\nFew ID sets:\n\n| ID sets | sets | seeds | mean AUROC | mean difference |\n|---|---|---|---|---|")
+    for ids, sets, seeds in FEW_IDS:
+        found = [coverage(sets, seeds, 1500, change, ids)["these pairs"] for change in (0.0, 0.2)]
+        print(f"| {ids} | {sets} | {seeds} | {' | '.join(map(_percent, found))} |", flush=True)
     for kind in CORRELATIONS:
         print(f"\nCorrelation, {kind}:", {sets: coverage_of_correlations(sets, kind, 1000) for sets in (5, 9)})
     print("\nSkewed:", {sets: coverage_of_skewed_effects(sets, 4000) for sets in (5, 9)})
