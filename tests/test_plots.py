@@ -681,10 +681,22 @@ def test_bits_per_dim_of_several_seeds_are_a_mean_with_a_line_each():
     assert sum(line.get_label() == "_seed 1" for line in panel.get_lines()) == 2  # of training and of fit images
 
 
-def spiked(log, id_dataset, epoch, seed):
-    """The log with 1.9 bits/dim more at one place."""
+def spiked(log, id_dataset, epoch, seed, more=1.9):
+    """The log with so many more bits/dim at one place."""
     there = log["id_dataset"].eq(id_dataset) & log["epoch"].eq(epoch) & log["seed"].eq(seed)
-    return log.assign(fit_bits_per_dim=log["fit_bits_per_dim"] + 1.9 * there)
+    return log.assign(fit_bits_per_dim=log["fit_bits_per_dim"] + more * there)
+
+
+def test_a_spike_of_millions_does_not_hide_all_else_and_is_crossed_at_the_frame():
+    log = training_log(seeds=(0, 1))
+    panel = panel_titled(plots.bits_per_dim_by_epoch(spiked(log, "digits", 8, 1, 1e6)), "ID digits")
+    lowest, highest = panel.get_ylim()
+    values = rows_of(log, id_dataset="digits")[["train_bits_per_dim", "fit_bits_per_dim"]]
+    assert lowest < values.min(axis=None)
+    assert values.max(axis=None) < highest < 2 * values.max(axis=None)
+    ((epoch, at),) = zip(*line_of(panel, "_spike"), strict=True)
+    assert (epoch, at) == (8, pytest.approx(highest, rel=0.05))
+    assert at < highest
 
 
 @pytest.mark.parametrize("seeds", [(0,), (0, 1)])

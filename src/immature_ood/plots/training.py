@@ -15,6 +15,9 @@ from immature_ood.plots.style import leave_empty, legend, one_seed, panels, styl
 __all__ = ["bits_per_dim_by_epoch"]
 
 MOST_COLUMNS = 4  # of panels
+HEADROOM = 0.5  # of the fall from start to lowest, above the start, and at least
+LEAST_HEADROOM = 1.0  # bits
+MARGIN = 0.05  # of a panel's values, above and below
 CURVES: dict[str, dict[str, Any]] = {
     "train_bits_per_dim": {"color": "0.5", "linestyle": "--"},
     "fit_bits_per_dim": {"color": "#0072B2", "linestyle": "-"},
@@ -29,17 +32,18 @@ def bits_per_dim_by_epoch(log: pd.DataFrame, unit: str = "bits/dim", samples: st
 
     log: what maturity.with_maturity gives, of one model: one row an (id_dataset, model, seed, epoch), with
         train_bits_per_dim (NaN at epoch 0), fit_bits_per_dim and the maturity of the kept ones, which are marked. A
-        checkpoint that was kept in a spike (see evaluation.in_spikes) is crossed at its own value. unit, samples: what
-        bits/dim and samples are called (see kinds.KindOfData).
+        checkpoint that was kept in a spike (see evaluation.in_spikes) is crossed at its own value, and at the frame
+        where that is far above all that the training began with, as are values of millions: there the panel ends.
+        unit, samples: what bits/dim and samples are called (see kinds.KindOfData).
     """
     id_datasets = once(one_model(log)["id_dataset"])
     rows = math.ceil(len(id_datasets) / MOST_COLUMNS)
     figure, axes = panels(rows, math.ceil(len(id_datasets) / rows), panel_height=1.5, sharey=False)
     kept, spikes = sorted({*log.loc[log["maturity"] != "", "epoch"]}), in_spikes(log)
     for id_dataset, panel in zip(id_datasets, axes.flat, strict=False):
-        _panel(panel, of_id_dataset(log, id_dataset), kept)
+        end = _panel(panel, of_id_dataset(log, id_dataset), kept)
         crossed = spikes[spikes["id_dataset"] == id_dataset]
-        panel.plot(crossed["epoch"], crossed["fit_bits_per_dim"], **CROSS, label="_spike")
+        panel.plot(crossed["epoch"], crossed["fit_bits_per_dim"].clip(upper=end), **CROSS, label="_spike")
         panel.set_title(f"ID {id_dataset}")
     for place in range(len(id_datasets), axes.size):
         leave_empty(axes, place)
@@ -53,8 +57,17 @@ def bits_per_dim_by_epoch(log: pd.DataFrame, unit: str = "bits/dim", samples: st
     return figure
 
 
-def _panel(axes: Axes, rows: pd.DataFrame, kept: list[int]) -> None:
-    """The mean over seeds of each curve, with a thin line for each seed if there are several."""
+def _panel(axes: Axes, rows: pd.DataFrame, kept: list[int]) -> float:
+    """The mean over seeds of each curve, with a thin line for each seed if there are several; where the panel ends.
+
+    It ends above the start by HEADROOM of the fall since: no spike stretches it till nothing else is seen.
+    """
+    values = rows[[*CURVES]]
+    low, start = values.min(axis=None), rows.groupby("seed")[[*CURVES]].first().max(axis=None)
+    end = start + max(HEADROOM * (start - low), LEAST_HEADROOM)
+    if values.max(axis=None) > end:
+        room = MARGIN * (end - low)
+        axes.set_ylim(low - room, end + room)
     for column, look in CURVES.items():
         seeds = across_seeds(rows, "epoch", column)
         mean = seeds.mean(axis=1, skipna=False)
@@ -64,6 +77,7 @@ def _panel(axes: Axes, rows: pd.DataFrame, kept: list[int]) -> None:
     marked = mean[mean.index.isin(kept)]  # of the last curve, the fit images
     axes.plot(marked.index, marked, **KEPT, label="kept")
     axes.plot(marked[marked.index == 0], **KEPT, markerfacecolor="white", label="_untrained")
+    return end
 
 
 def _handles(samples: str, *, several_seeds: bool) -> list[Line2D]:
