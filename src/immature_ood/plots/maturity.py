@@ -95,7 +95,7 @@ def _figure(
         panel.set_title(textwrap.fill(f"{readable(detector)}, b = {b}", TITLE_WIDTH))
     for place in range(len(shown), axes.size):
         leave_empty(axes, place)
-    _excess_axis(axes[0, 0], rows["excess_bits_per_dim"].max())
+    _excess_axis(axes[0, 0], rows.set_index("epoch")["excess_bits_per_dim"])
     for panel in axes[:, 0]:
         panel.set_ylabel("AUROC")
     title(figure, f"How mature must a model be? AUROC against the distance to the minimum of the held-out {unit}")
@@ -134,10 +134,13 @@ def _xy(means: pd.DataFrame) -> tuple[pd.Series, pd.Series]:
     return means["excess_bits_per_dim"], means["auroc"]
 
 
-def _excess_axis(axes: Axes, most: float) -> None:
-    """Logarithmic from MATURE on and linear below, falling to the right, on all panels."""
+def _excess_axis(axes: Axes, excess: pd.Series) -> None:
+    """Logarithmic from MATURE on and linear below, falling to the right, on all panels.
+
+    excess: by epoch. A model that overfits till it is far worse than it began, by millions, leaves the panel.
+    """
     axes.set_xscale("symlog", linthresh=MATURE, linscale=0.6)
-    left = max(1.3 * most, 2 * IMMATURE)
+    left = max(1.3 * min(excess.max(), 2 * excess[excess.index.min()].max()), 2 * IMMATURE)
     ticks = [tick for tick in TICKS if tick <= left]
     axes.set_xticks(ticks, labels=[f"{tick:g}" for tick in ticks])
     axes.set_xticks([], minor=True)
