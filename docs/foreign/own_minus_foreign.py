@@ -7,11 +7,13 @@ ID set B as the model of A sees them. Here they are set beside <base> under B's 
 
 prints a row a base detector, b, epoch and kind of A: `neither`, A is neither B nor C, `ood`, A is C. own, foreign: mean
 AUROC over pairs, of others' models the mean over A first; difference: own − foreign with its 95 % interval for other
-test images of these sets under these models, those of one set resampled together (see immature_ood.means).
+test images of these sets under these models, those of one set resampled together (see immature_ood.means); of several
+seeds for other ones too, as wholes, since one model serves many B.
 """
 
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -41,7 +43,7 @@ def rows(results: Path) -> Iterator[dict[str, object]]:
                     if not pairs:
                         continue  # an epoch that was not scored so
                     own, foreign, difference = zip(*pairs, strict=True)
-                    gained = mean_of_these_pairs(difference)
+                    gained = mean_of_these_pairs([replace(each, pair=("any", each.pair[1])) for each in difference])
                     yield {
                         **{
                             "detector": detector,

@@ -7,17 +7,19 @@ reads features of the fit images of each set B under the model of each set A (a 
 like overlay extracts them), fits detectors on them and tells each C from B. The rules choose among the A that are
 neither B nor C. A row a detector, b, epoch and rule: auroc, the mean over pairs (B, C) and seeds; minus_own and
 minus_third, its difference to B's own model and to the mean over those A, with 95 % intervals: of one seed for other
-test images under these models, of several for other seeds too (see immature_ood.means).
+test images under these models, of several for other seeds too (see immature_ood.means). One model serves many B, so
+that it is seeds as a whole that are independent, not what they do to each B.
 
-own: B's model. third: the mean over A. The rules: lowest and highest bits/dim of B's fit images, highest effective rank
-of their log norms (Roy & Vetterli 2007), largest spread of these. Controls: elsewhere, the A that does best in the mean
-for the other B; best, by the test images, which nobody has. Sets that are named behind the folder are only trained on,
-and no B, C or third set: a row of that name has their model.
+own: B's model. third: the mean over A. of C: C's model. The rules: lowest and highest bits/dim of B's fit images,
+highest effective rank of their log norms (Roy & Vetterli 2007), largest spread of these. Controls: elsewhere, the A
+that does best in the mean for the other B; best, by the test images, which nobody has. Sets that are named behind the
+folder are only trained on, and no B, C or third set: a row of that name has their model.
 """
 
 import sys
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -73,6 +75,8 @@ class Seen:
         own, others = pair[0], self.thirds(pair)
         if rule == "own" or rule in self.only_trained_on:
             return self.terms[own if rule == "own" else rule][pair]
+        if rule == "of C":
+            return self.terms[pair[1]][pair]
         if rule == "third":
             return combined([1 / len(others)] * len(others), [self.terms[a][pair] for a in others])
         if rule == "best":
@@ -123,14 +127,15 @@ def rows(results: Path, only_trained_on: list[str]) -> Iterator[dict[str, object
         if len(one.terms) > 2 and {b for seen_by in one.terms.values() for b, _ in seen_by} <= {*one.terms}:
             by_place[name, b, epoch].append(one)
     for (name, b, epoch), seeds in sorted(by_place.items()):
-        for rule in ("own", "third", *only_trained_on, *RULES, "elsewhere", "best"):
+        for rule in ("own", "third", "of C", *only_trained_on, *RULES, "elsewhere", "best"):
             cases = [(one, pair) for one in seeds for pair in one.pairs()]
             chosen = [one.by(rule, pair) for one, pair in cases]
             row: dict[str, object] = {"detector": name, "batch_size": b, "epoch": epoch, "seeds": len(seeds)}
             row |= {"rule": rule, "pairs": len(cases), "auroc": mean_of_these_pairs(chosen).value}
             for control in ("own", "third"):
                 other = [one.by(control, pair) for one, pair in cases]
-                gained = mean_of_these_pairs([combined([1, -1], both) for both in zip(chosen, other, strict=True)])
+                differences = [combined([1, -1], both) for both in zip(chosen, other, strict=True)]
+                gained = mean_of_these_pairs([replace(each, pair=("any", each.pair[1])) for each in differences])
                 row |= {f"minus_{control}": gained.value, f"minus_{control}_low": gained.low}
                 row |= {f"minus_{control}_high": gained.high}
             yield row

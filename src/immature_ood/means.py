@@ -12,7 +12,8 @@ variance over the S seeds of what the pairs of one ID set add to the mean, times
 that of Student's t with the degrees of freedom of Satterthwaite (1946), (Σ v)² / Σ (v² / df). Of one ID set under a few
 seeds that is too narrow (.87 at worst with two seeds): there t is the mean of those of both parts, weighted by their
 variances (Cochran 1964). With one seed that second part is missing, and the interval is one for the models that were
-trained, not for others. The fit sets stay fixed.
+trained, not for others. The fit sets stay fixed. A detector that is given other sets' models (trained_elsewhere) may
+have one model for several ID sets, whose seeds are then not independent: of several seeds its interval is too narrow.
 
 *New sets.* The data sets, too, are a draw. Each is in many pairs, so that pairs are not independent of one another. The
 error is the delete-one-set jackknife's (Efron and Stein 1981), which leaves out all pairs of a set at once, with
