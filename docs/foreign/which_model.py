@@ -1,14 +1,14 @@
-"""Which other set's model is good for an ID set, and can a rule tell that looks at ID images alone?
+"""Must the model have seen the ID set? Which other set's model is good for it, and can a rule tell by ID images alone?
 
     python docs/foreign/which_model.py results/paper-small-rgb > docs/foreign/which-rgb.csv
-    python docs/foreign/which_model.py results/paper-small-grey-noise noise > docs/foreign/which-grey.csv
+    python docs/foreign/which_model.py results/paper-small-grey-noise noise > docs/foreign/which-grey-noise.csv
 
 reads features of the fit images of each set B under the model of each set A (a study with docs/foreign/rgb.yaml or a
 like overlay extracts them), fits detectors on them and tells each C from B. The rules choose among the A that are
-neither B nor C. A row a detector, b, epoch and rule: auroc, the mean over pairs (B, C) and seeds; minus_own and
-minus_third, its difference to B's own model and to the mean over those A, with 95 % intervals: of one seed for other
-test images under these models, of several for other seeds too (see immature_ood.means). One model serves many B, so
-that it is seeds as a whole that are independent, not what they do to each B.
+neither B nor C. A row a detector, b, epoch, B (or all) and rule. auroc: the mean over pairs (B, C) and seeds.
+minus_own and minus_third: its difference to B's own model and to the mean over those A, with 95 % intervals, of one
+seed for other test images under these models, of several for other seeds too (see immature_ood.means). One model
+serves many B, so that it is seeds as wholes that are independent, not what they do to each B.
 
 own: B's model. third: the mean over A. of C: C's model. The rules: lowest and highest bits/dim of B's fit images,
 highest effective rank of their log norms (Roy & Vetterli 2007), largest spread of these. Controls: elsewhere, the A
@@ -32,6 +32,7 @@ from immature_ood.means import Term, combined, mean_of_these_pairs, term
 
 DETECTORS = ("gradient_norms", "gradient_norms_mahalanobis", "gradient_norms_knn")
 Pair = tuple[str, str]
+ALL = "all"
 
 
 def bits_per_dim(known: Features) -> float:
@@ -127,18 +128,25 @@ def rows(results: Path, only_trained_on: list[str]) -> Iterator[dict[str, object
         if len(one.terms) > 2 and {b for seen_by in one.terms.values() for b, _ in seen_by} <= {*one.terms}:
             by_place[name, b, epoch].append(one)
     for (name, b, epoch), seeds in sorted(by_place.items()):
-        for rule in ("own", "third", "of C", *only_trained_on, *RULES, "elsewhere", "best"):
-            cases = [(one, pair) for one in seeds for pair in one.pairs()]
-            chosen = [one.by(rule, pair) for one, pair in cases]
-            row: dict[str, object] = {"detector": name, "batch_size": b, "epoch": epoch, "seeds": len(seeds)}
-            row |= {"rule": rule, "pairs": len(cases), "auroc": mean_of_these_pairs(chosen).value}
-            for control in ("own", "third"):
-                other = [one.by(control, pair) for one, pair in cases]
-                differences = [combined([1, -1], both) for both in zip(chosen, other, strict=True)]
-                gained = mean_of_these_pairs([replace(each, pair=("any", each.pair[1])) for each in differences])
-                row |= {f"minus_{control}": gained.value, f"minus_{control}_low": gained.low}
-                row |= {f"minus_{control}_high": gained.high}
-            yield row
+        place = {"detector": name, "batch_size": b, "epoch": epoch, "seeds": len(seeds)}
+        cases = [(one, pair) for one in seeds for pair in one.pairs()]
+        for dataset in (ALL, *sorted({pair[0] for _, pair in cases})):
+            of_set = [(one, pair) for one, pair in cases if dataset in (ALL, pair[0])]
+            for rule in ("own", "third", "of C", *only_trained_on, *RULES, "elsewhere", "best"):
+                yield {**place, "id_dataset": dataset, "rule": rule, **compared(of_set, rule)}
+
+
+def compared(cases: list[tuple[Seen, Pair]], rule: str) -> dict[str, float]:
+    """The mean AUROC under the models that a rule chooses, and its differences to B's own model and to the thirds'."""
+    chosen = [one.by(rule, pair) for one, pair in cases]
+    row: dict[str, float] = {"pairs": len(cases), "auroc": mean_of_these_pairs(chosen).value}
+    for control in ("own", "third"):
+        other = [one.by(control, pair) for one, pair in cases]
+        differences = [combined([1, -1], both) for both in zip(chosen, other, strict=True)]
+        gained = mean_of_these_pairs([replace(each, pair=("any", each.pair[1])) for each in differences])
+        row |= {f"minus_{control}": gained.value, f"minus_{control}_low": gained.low}
+        row |= {f"minus_{control}_high": gained.high}
+    return row
 
 
 if __name__ == "__main__":
