@@ -143,6 +143,17 @@ def test_of_one_id_set_t_is_the_weighted_mean_of_those_of_test_images_and_of_see
     assert mean_of_these_pairs(against_half, 1 - p).low == pytest.approx(0, abs=1e-12)
 
 
+def test_of_one_id_set_a_p_value_is_no_nothing_where_test_images_alone_would_make_it_so():
+    """The tail of Student's t of the test images is below what a float holds, that of two seeds is not."""
+    rows = np.arange(5000.0)
+    units = alone(5000), alone(5000)
+    terms = [term(("a", "b"), s, (rows, rows + 4000 + 5 * s), units) for s in (0, 1)]
+    against_half = [combined((1, -0.1), (one, one)) for one in terms]
+    p = p_of_these_pairs(against_half)
+    assert 0 < p < 0.01
+    assert mean_of_these_pairs(against_half, 1 - p).low == pytest.approx(0, abs=1e-6)
+
+
 def test_where_there_is_no_interval_there_is_no_p_value_and_nothing_is_likely():
     apart = term(("a", "b"), 0, (normal(0), normal(1, shift=100.0)), (alone(40), alone(40)))
     assert np.isnan(p_of_these_pairs([apart]))

@@ -11,9 +11,10 @@ and the variance due to test images is the sum of the v_set. Between seeds, each
 variance over the S seeds of what the pairs of one ID set add to the mean, times S, for each ID set. The interval is
 that of Student's t with the degrees of freedom of Satterthwaite (1946), (Σ v)² / Σ (v² / df). Of one ID set under a few
 seeds that is too narrow (.87 at worst with two seeds): there t is the mean of those of both parts, weighted by their
-variances (Cochran 1964). With one seed that second part is missing, and the interval is one for the models that were
-trained, not for others. The fit sets stay fixed. A detector that is given other sets' models (trained_elsewhere) may
-have one model for several ID sets, whose seeds are then not independent: of several seeds its interval is too narrow.
+variances (Cochran 1964). Where one of several ID sets carries nearly all that seeds do, it is left too narrow. With one
+seed that second part is missing, and the interval is one for the models that were trained, not for others. The fit sets
+stay fixed. A detector that is given other sets' models (trained_elsewhere) may have one model for several ID sets,
+whose seeds are then not independent: of several seeds its interval is too narrow.
 
 *New sets.* The data sets, too, are a draw. Each is in many pairs, so that pairs are not independent of one another. The
 error is the delete-one-set jackknife's (Efron and Stein 1981), which leaves out all pairs of a set at once, with
